@@ -1,0 +1,46 @@
+# `make help` lists the commands. Each works alone on a fresh clone with Python 3.11+ and make.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := package models transforms pipelines
+CHECKED := $(SOURCES) tests benchmarks demo setup.py
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test bench lint types format clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(STAMP)  ## create .venv from constraints.txt
+
+$(STAMP): setup.py constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "scoreline needs Python 3.11 or newer: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[skops,test,dev,demo]'
+	touch $@
+
+demo: $(STAMP)  ## train a model on real data and score it, broken rows included
+	$(BIN)/python demo/demo.py
+
+test: $(STAMP)  ## the suite that a person waits for; PYTEST_ARGS="-k words" passes arguments on
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(STAMP)  ## speed and memory against named alternatives (docs/performance.md)
+	$(BIN)/python benchmarks/parquet.py
+
+lint: $(STAMP)  ## ruff: rules and format
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+
+types: $(STAMP)  ## strict mypy over the installed package names
+	$(BIN)/python tests/typing_tree.py
+
+format: $(STAMP)  ## rewrite the code in the project's format
+	$(BIN)/ruff check --fix $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+
+clean:  ## remove what these commands made inside the checkout
+	rm -rf $(VENV) .typing build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage demo/work benchmarks/work

