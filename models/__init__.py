@@ -1,6 +1,27 @@
-"""TODO"""
+"""Models: a RecordBatch of features in, a RecordBatch of predictions out.
+
+Nothing here knows a source, a sink, a job file or a flag.
+"""
 
 if __name__ == "models":
-    raise ImportError("import scoreline.models, not models: a worker could not unpickle what came from here")
+    raise ImportError("import scoreline.models, not models: a worker could not unpickle it")
 
-__all__: list[str] = []
+from .contract import Contract, Feature
+from .errors import ContractError, ModelError, ModelOutputError, UntrustedModelError
+from .handler import ColumnarModelHandler
+from .model import Model, ModelRef, load_model
+from .trust import Trust
+
+__all__ = [
+    "ColumnarModelHandler",
+    "Contract",
+    "ContractError",
+    "Feature",
+    "Model",
+    "ModelError",
+    "ModelOutputError",
+    "ModelRef",
+    "Trust",
+    "UntrustedModelError",
+    "load_model",
+]

@@ -1,6 +1,8 @@
-"""TODO"""
+"""Pipelines: what a user starts. The command line, the job, its checks, its wiring."""
 
 if __name__ == "pipelines":
-    raise ImportError("import scoreline.pipelines, not pipelines: a worker could not unpickle what came from here")
+    raise ImportError("import scoreline.pipelines, not pipelines: a worker could not unpickle it")
 
-__all__: list[str] = []
+from .cli import main
+
+__all__ = ["main"]

@@ -1,0 +1,60 @@
+"""Turns two outputs into "equal" or the first difference: nothing is timed before this agrees.
+
+::
+
+    python benchmarks/compare.py out/loop out/scoreline [--any_order]
+
+An output is a Parquet file or a folder of them, in which names with a leading ``_`` or ``.`` are
+skipped, as every Arrow reader does.
+"""
+
+import argparse
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_SORT_BY = ("f00", "f01", "f02", "f03")  # four random floats tell rows apart
+
+
+def difference(one: pa.Table, other: pa.Table) -> str | None:
+    """Turns two tables into what tells them apart first, or None.
+
+    NaN is no difference to NaN here: a poison row that passes through is the same row.
+    """
+    if not one.schema.equals(other.schema):
+        return f"schemas differ:\n{one.schema}\n--- and ---\n{other.schema}"
+    if one.num_rows != other.num_rows:
+        return f"{one.num_rows:,} rows and {other.num_rows:,} rows"
+    for name in one.column_names:
+        if not one[name].equals(other[name]):
+            pairs = zip(one[name].to_pylist(), other[name].to_pylist(), strict=True)
+            for row, (left, right) in enumerate(pairs):
+                if left != right and (left == left or right == right):
+                    return f"column {name!r}, row {row:,}: {left!r} and {right!r}"
+    return None
+
+
+def read(path: str, *, any_order: bool) -> pa.Table:
+    """Turns an output into one table, sorted where the program keeps no order."""
+    table = pq.read_table(path, partitioning=None)
+    if any_order:
+        table = table.sort_by([(name, "ascending") for name in _SORT_BY])
+    return table
+
+
+def main() -> None:
+    """Reads the command line, compares, and exits with the difference where there is one."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("one")
+    parser.add_argument("other")
+    parser.add_argument("--any_order", action="store_true")
+    args = parser.parse_args()
+    one, other = (read(path, any_order=args.any_order) for path in (args.one, args.other))
+    found = difference(one, other)
+    if found:
+        sys.exit(f"{args.one} and {args.other} are not equal: {found}")
+
+
+if __name__ == "__main__":
+    main()

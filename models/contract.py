@@ -1,0 +1,121 @@
+"""A model's input schema: which columns it takes, in which order, and what they may hold."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+import pyarrow as pa
+
+from .errors import ContractError
+
+Kind = Literal["number", "text", "any"]
+Layout = Literal["matrix", "frame", "text"]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One input column of a model.
+
+    Attributes:
+        name: the column's name.
+        kind: `number` takes integers, floats, booleans, decimals, and strings that spell a
+            number; `text` takes strings; `any` takes whatever the model was trained on.
+        nullable: whether the model takes a missing value (null or NaN) here.
+        infinite: whether the model takes an infinity here.
+    """
+
+    name: str
+    kind: Kind = "number"
+    nullable: bool = True
+    infinite: bool = True
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A model's input columns in the model's own order, and how a batch becomes its input.
+
+    Attributes:
+        features: the columns, in the order in which the model was trained on them.
+        layout: `matrix` is one numeric array of shape (rows, features); `frame` is a data frame
+            with named columns; `text` is one array of strings.
+    """
+
+    features: tuple[Feature, ...]
+    layout: Layout = "matrix"
+
+    def __post_init__(self) -> None:
+        repeated = {name for name in self.names if self.names.count(name) > 1}
+        if repeated:
+            raise ContractError(f"a model takes each column once, but {sorted(repeated)} repeat")
+        if self.layout == "text" and len(self.features) != 1:
+            raise ContractError(
+                f"a text model takes one column, but {len(self.features)} were named: "
+                f"{list(self.names)}. Name one with --features COLUMN."
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the features, in the model's order."""
+        return tuple(feature.name for feature in self.features)
+
+    def check(self, schema: pa.Schema, model_name: str) -> None:
+        """Raises ContractError unless a table of this schema could satisfy the contract."""
+        missing = [name for name in self.names if name not in schema.names]
+        if missing:
+            raise ContractError(_missing_columns(missing, schema.names, model_name))
+        for feature in self.features:
+            _check_type(feature, schema.field(feature.name).type, model_name)
+
+
+def _missing_columns(missing: list[str], present: list[str], model_name: str) -> str:
+    by_folded_name = {name.casefold(): name for name in present}
+    hints = []
+    for name in missing:
+        near = by_folded_name.get(name.casefold()) or next(
+            iter(get_close_matches(name, present, n=1)), None
+        )
+        if near is not None and near not in missing:
+            hints.append(f"{near!r} looks like {name!r}")
+    advice = f" ({'; '.join(hints)})" if hints else ""
+    return (
+        f"model {model_name!r} needs columns {missing} that the input lacks; "
+        f"it has {present}{advice}. Rename them in the input, or name the model's columns "
+        "in its own order with --features."
+    )
+
+
+def _check_type(feature: Feature, type_: pa.DataType, model_name: str) -> None:
+    value_type = type_.value_type if pa.types.is_dictionary(type_) else type_
+    if feature.kind == "any":
+        return
+    takes, expected = _TYPES[feature.kind]
+    if not takes(value_type):
+        raise ContractError(
+            f"model {model_name!r} takes {expected} in column {feature.name!r}, but the input has "
+            f"{type_} there. Convert the column in the input, or with --preprocess."
+        )
+
+
+def is_text(type_: pa.DataType) -> bool:
+    """Whether an Arrow type holds strings."""
+    return bool(
+        pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+    )
+
+
+def _may_be_number(type_: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(type_)
+        or pa.types.is_floating(type_)
+        or pa.types.is_boolean(type_)
+        or pa.types.is_decimal(type_)
+        or pa.types.is_null(type_)
+        or is_text(type_)
+    )
+
+
+_TYPES: dict[Kind, tuple[Callable[[pa.DataType], bool], str]] = {
+    "number": (_may_be_number, "a number"),
+    "text": (is_text, "text"),
+}

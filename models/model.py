@@ -1,0 +1,112 @@
+"""A loaded model behind one interface, and how to name and load one."""
+
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from .artifact import Artifact, read_artifact
+from .contract import Contract
+from .errors import ModelError
+from .trust import Trust, check_hash
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a report says of a model.
+
+    Attributes:
+        name: the file's name without its extension.
+        version: the label on predictions: the first 12 digits of the sha256.
+        sha256: the hash of the file's bytes.
+        format: `pickle` or `skops`.
+        uri: where the file was read.
+        notes: what an operator should know, such as a library version that differs.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    format: str
+    uri: str
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, artifact: Artifact, notes: tuple[str, ...] = ()) -> "ModelInfo":
+        """Describes the model in a file."""
+        sha256 = artifact.sha256
+        return cls(artifact.name, sha256[:12], sha256, artifact.format, artifact.uri, notes)
+
+
+class Model(Protocol):
+    """A loaded model. Several may live in one process, each labels its own predictions."""
+
+    info: ModelInfo
+    contract: Contract
+
+    def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Turns a batch with the contract's columns into output columns, row by row in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """Names a model so that any worker can load the same one.
+
+    Attributes:
+        uri: a path on any Beam file system.
+        trust: what the operator allows.
+        outputs: the methods to call, of `scoreline.models.outputs.OUTPUTS`.
+        features: the input columns in the model's order, for a model that does not know them.
+    """
+
+    uri: str
+    trust: Trust = Trust()
+    outputs: tuple[str, ...] = ("predict",)
+    features: tuple[str, ...] | None = None
+
+
+_loaded: "weakref.WeakValueDictionary[ModelRef, Model]" = weakref.WeakValueDictionary()
+_loading = threading.Lock()
+
+
+def load_model(ref: ModelRef) -> Model:
+    """Loads a model once per process; whoever asks again gets the same object while it lives.
+
+    Raises:
+        ModelError: unreadable, another hash than pinned, incompatible.
+        UntrustedModelError: it could run code and the trust does not allow that.
+        ContractError: it cannot give the asked outputs, or needs `features` to be named.
+    """
+    with _loading:
+        model = _loaded.get(ref) if ref.trust.sha256 else None
+        if model is None:
+            model = _load(ref)
+            _loaded[ref] = model
+        return model
+
+
+def pinned(ref: ModelRef, model: Model) -> ModelRef:
+    """Names the very model that was loaded: a worker that finds another file there refuses it."""
+    trust = Trust(
+        sha256=model.info.sha256,
+        allow_pickle=ref.trust.allow_pickle,
+        allow_code=ref.trust.allow_code,
+        skops_types=ref.trust.skops_types,
+    )
+    same = ModelRef(ref.uri, trust, ref.outputs, ref.features)
+    with _loading:
+        _loaded[same] = model
+    return same
+
+
+def _load(ref: ModelRef) -> Model:
+    from .estimator import EstimatorModel
+
+    artifact = read_artifact(ref.uri)
+    check_hash(artifact, ref.trust)
+    if artifact.format not in ("pickle", "skops"):
+        raise ModelError(f"model {ref.uri}: no loader for format {artifact.format}")
+    return EstimatorModel.load(artifact, ref.trust, ref.outputs, ref.features)

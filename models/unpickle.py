@@ -1,0 +1,87 @@
+"""Loads the estimator in a model file, as far as the operator's trust goes."""
+
+import io
+import warnings
+from typing import Any
+
+from .artifact import Artifact
+from .errors import ModelError, UntrustedModelError
+from .skops_types import TRUSTED
+from .trust import Trust, check_pickle
+
+
+def load_estimator(artifact: Artifact, trust: Trust) -> tuple[Any, tuple[str, ...]]:
+    """Loads a scikit-learn estimator; gives it with notes on library versions that differ.
+
+    Raises:
+        UntrustedModelError: a pickle that was not allowed, or a `.skops` with types not trusted.
+        ModelError: the file is corrupt, or made by a library that the installed one cannot read.
+    """
+    from sklearn.exceptions import InconsistentVersionWarning
+
+    load = _load_skops if artifact.format == "skops" else _load_pickle
+    if artifact.format == "pickle":
+        check_pickle(artifact, trust)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            estimator = load(artifact, trust)
+        except ModelError:
+            raise
+        except Exception as error:  # whatever the file's content provokes
+            raise ModelError(_unreadable(artifact, error)) from error
+    versions = {
+        str(warning.message.original_sklearn_version)
+        for warning in caught
+        if isinstance(warning.message, InconsistentVersionWarning)
+    }
+    return estimator, tuple(_compare_versions(artifact, made) for made in sorted(versions))
+
+
+def _load_pickle(artifact: Artifact, trust: Trust) -> Any:
+    import joblib
+
+    return joblib.load(io.BytesIO(artifact.data))
+
+
+def _load_skops(artifact: Artifact, trust: Trust) -> Any:
+    try:
+        import skops.io
+    except ImportError as error:
+        raise ModelError(
+            f"model {artifact.uri} is a .skops file: pip install 'scoreline[skops]'"
+        ) from error
+    allowed = TRUSTED | set(trust.skops_types)
+    unknown = sorted(set(skops.io.get_untrusted_types(data=artifact.data)) - allowed)
+    if unknown:
+        raise UntrustedModelError(
+            f"model {artifact.uri} holds types that are not trusted: {', '.join(unknown)}\n"
+            f"If you trust them, allow them by name: --skops-types {','.join(unknown)}"
+        )
+    return skops.io.loads(artifact.data, trusted=sorted(allowed))
+
+
+def _unreadable(artifact: Artifact, error: Exception) -> str:
+    import sklearn
+
+    return (
+        f"cannot load model {artifact.uri}: {type(error).__name__}: {error}. It may be cut short, "
+        f"no model at all, or made by other library versions than the installed scikit-learn "
+        f"{sklearn.__version__}; install the versions it was trained with."
+    )
+
+
+def _compare_versions(artifact: Artifact, made: str) -> str:
+    import sklearn
+
+    installed = sklearn.__version__
+    if _minor(made) > _minor(installed):
+        raise ModelError(
+            f"model {artifact.uri} was made by scikit-learn {made}, which is newer than the "
+            f"installed {installed}. Install it: pip install 'scikit-learn=={made}'"
+        )
+    return f"made by scikit-learn {made}, run by {installed}: predictions may differ"
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())

@@ -1,0 +1,113 @@
+"""Where a run's files go: predictions, dead letters, and the run folder."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .receipts import Receipt
+from .storage import exists, join, list_files
+
+EXTENSION = ".parquet"
+
+
+@dataclass(frozen=True)
+class FileLayout:
+    """The names under which the files of a run become visible.
+
+    Attributes:
+        output: a folder, or one file if it ends in `.parquet`.
+        dead_letters: a folder or file of its own; beside or below the output if None.
+        report: the folder of run folders; beside or below the output if None.
+    """
+
+    output: str
+    dead_letters: str | None = None
+    report: str | None = None
+
+    @property
+    def is_one_file(self) -> bool:
+        """Whether all predictions go to one file."""
+        return self.output.endswith(EXTENSION)
+
+    @property
+    def dead_letter_path(self) -> str:
+        """The folder or file of the dead letters."""
+        if self.dead_letters is not None:
+            return self.dead_letters
+        if self.is_one_file:
+            return f"{self.output}.dead_letters{EXTENSION}"
+        return join(self.output, "_dead_letters")
+
+    @property
+    def own_run_root(self) -> str:
+        """The folder for what a run needs while it lives: on the output's own file system."""
+        return f"{self.output}.run" if self.is_one_file else join(self.output, "_run")
+
+    @property
+    def run_root(self) -> str:
+        """The folder that holds one folder for each run."""
+        return self.report or self.own_run_root
+
+    def run_folder(self, run_id: str) -> str:
+        """The folder of one run."""
+        return join(self.run_root, run_id)
+
+    def own_folder(self, run_id: str) -> str:
+        """The folder of one run's heartbeat and staged parts; the run folder too by default."""
+        return join(self.own_run_root, run_id)
+
+    def staging(self, run_id: str) -> str:
+        """Where parts are written, so that a rename makes them final."""
+        return join(self.own_folder(run_id), "staged")
+
+    def existing(self) -> list[str]:
+        """The final files that stand there already, predictions and dead letters."""
+        if self.is_one_file:
+            predictions = [self.output] if exists(self.output) else []
+        else:
+            predictions = [path for path in list_files(self.output) if self._is_prediction(path)]
+        dead = self.dead_letter_path
+        if dead.endswith(EXTENSION):
+            return predictions + ([dead] if exists(dead) else [])
+        return predictions + [path for path in list_files(dead) if _is_part(path)]
+
+    def foreign(self) -> list[str]:
+        """Files in the output folder that a reader would take for predictions but are not ours."""
+        if self.is_one_file:
+            return []
+        files = [path for path in list_files(self.output) if self._is_visible(path)]
+        return [path for path in files if not _is_part(path)]
+
+    def _is_visible(self, path: str) -> bool:
+        below = path.removeprefix(self.output.rstrip("/") + "/").split("/")
+        return not any(name.startswith(("_", ".")) for name in below)
+
+    def _is_prediction(self, path: str) -> bool:
+        return self._is_visible(path) and _is_part(path)
+
+    def moves(self, receipts: Iterable[Receipt]) -> list[tuple[str, str]]:
+        """(staged path, final path) of every part; by name, predictions sort in input order."""
+        used: Counter[str] = Counter()
+        moves = []
+        parts = [receipt for receipt in receipts if receipt.path is not None]
+        for receipt in sorted(parts, key=lambda part: (part.kind, part.split, part.codes, part.path)):
+            target = self._final_name(receipt)
+            used[target] += 1
+            if used[target] > 1:
+                target = f"{target.removesuffix(EXTENSION)}-{used[target]:03d}{EXTENSION}"
+            moves.append((str(receipt.path), target))
+        return moves
+
+    def _final_name(self, receipt: Receipt) -> str:
+        if receipt.kind == "predicted":
+            if self.is_one_file:
+                return self.output
+            return join(self.output, f"part-{receipt.split:05d}{EXTENSION}")
+        if self.dead_letter_path.endswith(EXTENSION):
+            return self.dead_letter_path
+        stage = receipt.codes[0][0].split("/")[0] if receipt.codes else "any"
+        return join(self.dead_letter_path, f"part-{receipt.split:05d}-{stage}{EXTENSION}")
+
+
+def _is_part(path: str) -> bool:
+    return path.rsplit("/", 1)[-1].startswith("part-")

@@ -1,0 +1,79 @@
+"""Receipts: the row counts that travel with the data, and how they are added up and checked.
+
+Every split gives one receipt of what was planned, one of what was read, and one for each part that
+was written. A retried bundle's receipts are dropped with its output, so what arrives at the commit
+step is exactly what was done. For every split: read = predicted + dead-lettered.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+ReceiptKind = Literal["planned", "read", "predicted", "dead_lettered"]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What happened to some rows of one split.
+
+    Attributes:
+        kind: `planned` rows stand in a footer, `read` ones were read, the others are in a part.
+        split: the split's number.
+        rows: how many.
+        path: the staged part that holds them, for the two last kinds.
+        codes: for dead letters, (`stage/error_code`, rows, example of a row) for each code.
+    """
+
+    kind: ReceiptKind
+    split: int
+    rows: int
+    path: str | None = None
+    codes: tuple[tuple[str, int, str], ...] = ()
+
+
+@dataclass
+class Account:
+    """All receipts of a run, added up."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    unbalanced: list[str] = field(default_factory=list)
+
+    @property
+    def dead_letter_ratio(self) -> float:
+        """Dead letters per row read; 0 if nothing was read."""
+        return self.rows["dead_lettered"] / self.rows["read"] if self.rows["read"] else 0.0
+
+
+def add_up(receipts: Iterable[Receipt]) -> Account:
+    """Adds up receipts and finds the splits whose rows are not all accounted for.
+
+    >>> account = add_up([Receipt("read", 0, 5), Receipt("predicted", 0, 4)])
+    >>> account.unbalanced
+    ['split 0: 5 rows read, but 4 predicted and 0 dead-lettered']
+    """
+    account = Account()
+    splits: dict[int, Counter[str]] = {}
+    for receipt in sorted(receipts, key=lambda receipt: (receipt.split, receipt.path or "")):
+        account.rows[receipt.kind] += receipt.rows
+        splits.setdefault(receipt.split, Counter())[receipt.kind] += receipt.rows
+        for code, rows, example in receipt.codes:
+            account.codes[code] += rows
+            account.examples.setdefault(code, example)
+    account.unbalanced = [
+        problem for split, rows in sorted(splits.items()) if (problem := _imbalance(split, rows))
+    ]
+    return account
+
+
+def _imbalance(split: int, rows: Counter[str]) -> str | None:
+    if "planned" in rows and rows["planned"] != rows["read"]:
+        return f"split {split}: {rows['planned']} rows planned, but {rows['read']} read"
+    if rows["read"] != rows["predicted"] + rows["dead_lettered"]:
+        return (
+            f"split {split}: {rows['read']} rows read, but {rows['predicted']} predicted and "
+            f"{rows['dead_lettered']} dead-lettered"
+        )
+    return None

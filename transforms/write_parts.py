@@ -1,0 +1,116 @@
+"""Writes batches into staged part files, one per split, and gives a receipt for each."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Literal
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
+
+from scoreline.models.reserved import SPLIT_KEY, metadata_of
+
+from .output_columns import output_columns
+from .part_writer import PartWriter
+from .receipts import Receipt
+from .storage import join
+
+
+class WriteParts(beam.PTransform):  # type: ignore[misc]
+    """Writes batches under a staging folder; gives a `Receipt` for each part when its bundle ends.
+
+    Nothing gets a final name here: that is the commit step's work. A bundle that fails leaves a
+    part that no receipt names.
+
+    Args:
+        staging: the folder.
+        kind: `predicted` for scored batches, `dead_lettered` for dead letters.
+        keep: the input columns of predictions to write, all if None.
+        row_id: whether predictions get a column `row_id`.
+    """
+
+    def __init__(
+        self,
+        staging: str,
+        kind: Literal["predicted", "dead_lettered"],
+        keep: tuple[str, ...] | None = None,
+        row_id: bool = False,
+    ):
+        super().__init__()
+        self._write = _WritePartsFn(staging, kind, keep, row_id)
+
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
+        """One ParDo, fused with what makes the batches."""
+        return batches | beam.ParDo(self._write)
+
+
+@beam.typehints.with_output_types(Receipt)
+class _WritePartsFn(beam.DoFn):  # type: ignore[misc]
+    def __init__(
+        self,
+        staging: str,
+        kind: Literal["predicted", "dead_lettered"],
+        keep: tuple[str, ...] | None,
+        row_id: bool,
+    ):
+        self._staging = staging
+        self._kind = kind
+        self._keep = keep
+        self._row_id = row_id
+
+    def start_bundle(self) -> None:
+        self._part: _Part | None = None
+        self._done: list[Receipt] = []
+
+    def process(self, batch: pa.RecordBatch) -> None:
+        split = int(metadata_of(batch, SPLIT_KEY, "0"))
+        columns = output_columns(batch, self._keep, row_id=self._row_id)
+        if self._part is not None and self._part.split != split:
+            self._finish_part()
+        if self._part is None:
+            name = f"{self._kind}-{split:05d}-{uuid.uuid4().hex}.parquet"
+            self._part = _Part(split, PartWriter(join(self._staging, name), columns.schema))
+        self._part.writer.write(columns)
+        self._part.rows += columns.num_rows
+        if self._kind == "dead_lettered":
+            self._part.note_codes(columns)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        self._finish_part()
+        for receipt in self._done:
+            yield GlobalWindows.windowed_value(receipt)
+
+    def _finish_part(self) -> None:
+        if self._part is not None:
+            self._part.writer.close()
+            self._done.append(self._part.receipt(self._kind))
+            self._part = None
+
+
+class _Part:
+    def __init__(self, split: int, writer: PartWriter):
+        self.split = split
+        self.writer = writer
+        self.rows = 0
+        self._codes: dict[str, tuple[int, str]] = {}
+
+    def note_codes(self, dead_letters: pa.RecordBatch) -> None:
+        stage, code = dead_letters.column("stage"), dead_letters.column("error_code")
+        keys = pc.binary_join_element_wise(stage, code, "/")
+        for entry in keys.value_counts():
+            key, rows = entry["values"].as_py(), entry["counts"].as_py()
+            first = keys.index(key).as_py()
+            seen, example = self._codes.get(key, (0, _example(dead_letters, first)))
+            self._codes[key] = (seen + rows, example)
+
+    def receipt(self, kind: Literal["predicted", "dead_lettered"]) -> Receipt:
+        codes = tuple((code, rows, example) for code, (rows, example) in self._codes.items())
+        return Receipt(kind, self.split, self.rows, self.writer.path, codes)
+
+
+def _example(dead_letters: pa.RecordBatch, row: int) -> str:
+    where = dead_letters.column("row_id")[row].as_py()
+    message = dead_letters.column("error_message")[row].as_py()
+    return f"{where}: {message}" if where else str(message)
