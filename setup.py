@@ -28,7 +28,7 @@ EXTRAS = {
 setup(
     name="scoreline",
     version=VERSION.group(1),
-    description="Run a trained model over live or stored data on Apache Beam, every row accounted for.",
+    description="Run a trained model over live or stored data on Apache Beam.",
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

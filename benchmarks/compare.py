@@ -2,17 +2,21 @@
 
 ::
 
-    python benchmarks/compare.py out/loop out/scoreline [--any_order]
+    python benchmarks/compare.py out/loop out/scoreline [--any_order] [--poison 16]
 
-An output is a Parquet file or a folder of them, in which names with a leading ``_`` or ``.`` are
-skipped, as every Arrow reader does.
+An output is a folder of Parquet files, in which names with a leading ``_`` or ``.`` are skipped, as
+every Arrow reader does. With ``--poison N`` the other output is of the poisoned file: it must be
+the first without the N poison rows, and have N dead letters.
 """
 
 import argparse
 import sys
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from inputs import POISON_AT, POISON_EVERY
 
 _SORT_BY = ("f00", "f01", "f02", "f03")  # four random floats tell rows apart
 
@@ -43,14 +47,31 @@ def read(path: str, *, any_order: bool) -> pa.Table:
     return table
 
 
+def without_poison(table: pa.Table) -> pa.Table:
+    """Turns the predictions of a clean file into what is expected of the poisoned one."""
+    healthy = np.arange(table.num_rows) % POISON_EVERY != POISON_AT
+    return table.filter(pa.array(healthy))
+
+
+def count_dead_letters(path: str) -> int:
+    """Returns how many dead letters lie in an output."""
+    return pq.read_table(Path(path) / "_dead_letters", columns=[], partitioning=None).num_rows
+
+
 def main() -> None:
     """Reads the command line, compares, and exits with the difference where there is one."""
     parser = argparse.ArgumentParser()
     parser.add_argument("one")
     parser.add_argument("other")
     parser.add_argument("--any_order", action="store_true")
+    parser.add_argument("--poison", type=int)
     args = parser.parse_args()
     one, other = (read(path, any_order=args.any_order) for path in (args.one, args.other))
+    if args.poison is not None:
+        one = without_poison(one)
+        dead_letters = count_dead_letters(args.other)
+        if dead_letters != args.poison:
+            sys.exit(f"{args.other} has {dead_letters} dead letters, expected {args.poison}")
     found = difference(one, other)
     if found:
         sys.exit(f"{args.one} and {args.other} are not equal: {found}")

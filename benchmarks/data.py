@@ -116,7 +116,7 @@ def labels(frame: pd.DataFrame) -> NDArray[np.int64]:
     """Turns training rows into classes 0 and 1 that lines alone cannot separate."""
     noise = np.random.default_rng(_SEED).standard_normal(len(frame))
     score = frame["f00"] + frame["f01"] * frame["f02"] + np.sin(3 * frame["f03"]) + 0.5 * noise
-    return (score > 0).to_numpy(dtype=np.int64)
+    return np.asarray(score > 0, dtype=np.int64)
 
 
 def write_model(name: str, path: Path) -> None:

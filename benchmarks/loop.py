@@ -4,9 +4,9 @@ What a good engineer writes in an afternoon without a framework: batches of colu
 ``predict`` per batch, one writer, as little memory for a large file as for a small one. It keeps
 no account of rows, has no dead letters and leaves half a file after a crash.
 
-``--dictionary strings`` keeps the writer from its default of building a dictionary for every float
-column. That was 3.5 times as fast with the logistic model and a third smaller, so both are measured:
-a ratio to the default loop alone could be won by a writer setting.
+``--dictionary strings`` keeps the writer from its default, a dictionary for every float column. The
+loop was then 3.5 times as fast with the logistic model and its file a third smaller, so both are
+measured: a ratio to the default loop alone could be won by a writer setting.
 
 ::
 
@@ -16,6 +16,7 @@ a ratio to the default loop alone could be won by a writer setting.
 import argparse
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -33,7 +34,7 @@ def model_version(path: Path) -> str:
 def predicted(batch: pa.RecordBatch, model: BaseEstimator, version: str) -> pa.RecordBatch:
     """Turns a batch into the same batch with `prediction` and `model_version` appended."""
     prediction = model.predict(batch.select(list(model.feature_names_in_)).to_pandas())
-    codes = pa.array(np.zeros(batch.num_rows, np.int32))
+    codes = np.zeros(batch.num_rows, np.int32)
     return batch.append_column("prediction", pa.array(prediction)).append_column(
         "model_version", pa.DictionaryArray.from_arrays(codes, [version])
     )
@@ -53,14 +54,15 @@ def main() -> None:
     parser.add_argument("--batch_rows", type=int, default=65_536)
     parser.add_argument("--dictionary", choices=["all", "strings"], default="all")
     args = parser.parse_args()
+    args.output.parent.mkdir(parents=True, exist_ok=True)
     model, version = joblib.load(args.model), model_version(args.model)
     with pq.ParquetFile(args.input) as source:
         schema = source.schema_arrow.append(pa.field("prediction", pa.int64()))
         schema = schema.append(pa.field("model_version", pa.dictionary(pa.int32(), pa.string())))
-        encoded = dictionary_columns(schema) if args.dictionary == "strings" else True
-        with pq.ParquetWriter(
-            args.output, schema, compression="snappy", use_dictionary=encoded
-        ) as writer:
+        settings: dict[str, Any] = {"compression": "snappy"}
+        if args.dictionary == "strings":
+            settings["use_dictionary"] = dictionary_columns(schema)
+        with pq.ParquetWriter(args.output, schema, **settings) as writer:
             for batch in source.iter_batches(args.batch_rows):
                 writer.write_batch(predicted(batch, model, version))
 

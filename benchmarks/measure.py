@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 TIMEOUT_SECS = 900.0
 
@@ -29,7 +30,7 @@ class Command:
     Args:
         name: What it is called in the results.
         argv: The program and its arguments.
-        output: A folder that is made empty before each run and removed after it.
+        output: What it writes: a folder, removed before and after each run.
         environment: Variables to set in addition to the caller's.
         timeout_secs: After so long the command and all it started are killed.
     """
@@ -119,7 +120,6 @@ def _output(command: Command, *, keep: bool) -> Iterator[None]:
         yield
         return
     shutil.rmtree(command.output, ignore_errors=True)
-    command.output.mkdir(parents=True)
     try:
         yield
     finally:
@@ -134,20 +134,20 @@ def _deadline(timeout_secs: float) -> Iterator[Callable[[int], None]]:
     The group is killed on the way out too: nothing that a command started outlives it.
     """
     groups: list[int] = []
-    timer = threading.Timer(timeout_secs, lambda: [_kill(group) for group in groups])
+    timer = threading.Timer(timeout_secs, _kill, [groups])
     timer.daemon = True
     timer.start()
     try:
         yield groups.append
     finally:
         timer.cancel()
-        for group in groups:
-            _kill(group)
+        _kill(groups)
 
 
-def _kill(group: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+def _kill(groups: Sequence[int]) -> None:
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def _failure(command: Command, code: int, wall_secs: float, stderr: str) -> str:
@@ -157,7 +157,7 @@ def _failure(command: Command, code: int, wall_secs: float, stderr: str) -> str:
     return f"{command.name} {why}: {' '.join(command.argv)}\n{stderr[-2000:]}"
 
 
-def _text(file: "tempfile._TemporaryFileWrapper[str]") -> str:
+def _text(file: IO[str]) -> str:
     file.seek(0)
     return file.read()
 

@@ -1,57 +1,61 @@
-"""Turns a program's name, a model and a file into the command to measure.
+"""Turns a program's name and a job into the command to measure.
 
 Each program also says what it imports. The time of that, measured in the same way, is taken off
 where a row of the table compares the work and not the start. A list holds what a program cannot
-work without, from outside the benchmark and scoreline alike: scoreline's own modules count as work.
+work without; scoreline's own modules are not in it, so loading them counts as scoreline's work.
 """
 
 import shlex
 import sys
 import sysconfig
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import ray_environment
-from inputs import WORK
+from inputs import WORK, model_file, rows_file
 from measure import Command
 
 BEAM_IMPORT = "import apache_beam, sklearn.ensemble, pyarrow"  # the yardstick of a small run
 
 _HERE = Path(__file__).parent
-_OUTPUTS = WORK / "outputs"
 _SCORELINE = str(Path(sysconfig.get_path("scripts")) / "scoreline")
-_MODEL_IMPORTS = "joblib, pandas, pyarrow.parquet, sklearn.ensemble, sklearn.linear_model"
-_RUNNER = "apache_beam.runners.portability.fn_api_runner"
-_BEAM_IMPORTS = f"apache_beam, apache_beam.ml.inference.base, {_RUNNER}, {_MODEL_IMPORTS}"
-IMPORTS = {
-    "loop": _MODEL_IMPORTS,
-    "tuned-loop": _MODEL_IMPORTS,
-    "scoreline": f"{_BEAM_IMPORTS}, pydantic, yaml",
-    "stock-beam": f"{_BEAM_IMPORTS}, apache_beam.ml.inference.sklearn_inference",
-    "ray": f"ray.data, {_MODEL_IMPORTS}",
+_SCORE = ("score", *shlex.split("--allow-pickle --overwrite --quiet"))
+_COLUMNS = "joblib, pandas, pyarrow.parquet"
+_BEAM = "apache_beam, apache_beam.ml.inference.base, apache_beam.runners.portability.fn_api_runner"
+_IMPORTS = {
+    "loop": _COLUMNS,
+    "tuned-loop": _COLUMNS,
+    "scoreline": f"{_BEAM}, {_COLUMNS}, pydantic, yaml",
+    "stock-beam": f"{_BEAM}, {_COLUMNS}, apache_beam.ml.inference.sklearn_inference",
+    "ray": f"ray.data, {_COLUMNS}",
 }
+_LINEAR_IMPORTS = "sklearn.linear_model, sklearn.pipeline"
+_MODEL_IMPORTS = {"trees": "sklearn.ensemble"}  # unpickling a model imports its modules
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a program is asked to do."""
+    """What a program is asked to do, in the words of data.py."""
 
-    model: Path
-    source: Path
+    model: str
+    num_rows: int
+    kind: str = "clean"
 
 
-def command(program: str, job: Job, *more: str, label: str = "") -> Command:
+def command(program: str, job: Job, *more: str) -> Command:
     """Turns a program and a job into its command; `more` are arguments for the program."""
-    name = f"{program}{label}"
-    output = _OUTPUTS / name
-    argv = (*_argv(program, output), "--model", str(job.model), "--input", str(job.source), *more)
+    name = f"{program}-{job.model}-{job.kind}-{job.num_rows}"
+    output = WORK / "outputs" / name
+    model, source = str(model_file(job.model)), str(rows_file(job.kind, job.num_rows))
+    argv = (*_argv(program, output), "--model", model, "--input", source, *more)
     return Command(name, argv, output)
 
 
-def imports(program: str) -> Command:
+def imports(program: str, job: Job) -> Command:
     """Turns a program into the command that only imports what the program imports."""
-    python = str(ray_environment.ensure()) if program == "ray" else sys.executable
-    return Command(f"{program}-imports", (python, "-c", f"import {IMPORTS[program]}"))
+    model = _MODEL_IMPORTS.get(job.model, _LINEAR_IMPORTS)
+    code = f"import {_IMPORTS[program]}, {model}"
+    return Command(f"{program}-{job.model}-imports", (_python(program), "-c", code))
 
 
 def beam_import() -> Command:
@@ -61,23 +65,23 @@ def beam_import() -> Command:
 
 def scoreline_help() -> Command:
     """Returns the command that shows scoreline's help."""
-    return Command("help", (_SCORELINE, "--help"))
-
-
-def with_environment(given: Command, **environment: str) -> Command:
-    """Returns the command with variables set."""
-    return replace(given, environment={**given.environment, **environment})
+    return Command("scoreline-help", (_SCORELINE, "--help"))
 
 
 def _argv(program: str, output: Path) -> tuple[str, ...]:
     if program == "scoreline":
-        fixed = shlex.split("score --allow-pickle --overwrite --quiet")
-        return (_SCORELINE, *fixed, "--output", str(output))
+        return (_SCORELINE, *_SCORE, "--output", str(output))
     if program == "stock-beam":
-        return (sys.executable, str(_HERE / "stock_beam.py"), "--output", str(output / "part"))
+        return _script(program, "stock_beam.py", output / "part")
     if program == "ray":
-        python = str(ray_environment.ensure())
-        return (python, str(_HERE / "ray_data.py"), "--output", str(output))
-    part = str(output / "part.parquet")
-    loop = (sys.executable, str(_HERE / "loop.py"), "--output", part)
+        return _script(program, "ray_data.py", output)
+    loop = _script(program, "loop.py", output / "part.parquet")
     return (*loop, "--dictionary", "strings") if program == "tuned-loop" else loop
+
+
+def _script(program: str, file: str, output: Path) -> tuple[str, ...]:
+    return (_python(program), str(_HERE / file), "--output", str(output))
+
+
+def _python(program: str) -> str:
+    return str(ray_environment.ensure()) if program == "ray" else sys.executable

@@ -21,8 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
-# All are read when ray is imported. Without the token Ray writes one to ~/.ray. Without the last, Ray replaces a
-# node address of 127.0.0.1 by the machine's own and listens on every interface.
+# All are read when ray is imported. Without the token Ray writes one to ~/.ray; without the last, it
+# replaces a node address of 127.0.0.1 by the machine's own and listens on every interface.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -46,7 +46,7 @@ def model_version(path: Path) -> str:
 def predicted(table: pa.Table, model: BaseEstimator, version: str) -> pa.Table:
     """Turns a batch into the same batch with `prediction` and `model_version` appended."""
     prediction = model.predict(table.select(list(model.feature_names_in_)).to_pandas())
-    codes = pa.array(np.zeros(table.num_rows, np.int32))
+    codes = np.zeros(table.num_rows, np.int32)
     return table.append_column("prediction", pa.array(prediction)).append_column(
         "model_version", pa.DictionaryArray.from_arrays(codes, [version])
     )

@@ -9,7 +9,15 @@ from functools import cached_property
 from .errors import ModelError
 
 # Magic numbers of what joblib.load takes: a pickle of protocol 2 or newer, bare or compressed.
-_PICKLE_MAGIC = (b"\x80", b"\x78", b"\x1f\x8b", b"BZ", b"\xfd7zXZ", b"\x5d\x00\x00", b"\x04\x22\x4d\x18")
+_PICKLE_MAGIC = (
+    b"\x80",
+    b"\x78",
+    b"\x1f\x8b",
+    b"BZ",
+    b"\xfd7zXZ",
+    b"\x5d\x00\x00",
+    b"\x04\x22\x4d\x18",
+)
 
 
 @dataclass(frozen=True)

@@ -26,5 +26,7 @@ def load_callable(reference: str) -> Callable[..., Any]:
     for name in attribute.split("."):
         target = getattr(target, name, None)
     if not callable(target):
-        raise ModelError(f"{module_name!r} has no function {attribute!r}, which {reference!r} names")
+        raise ModelError(
+            f"{module_name!r} has no function {attribute!r}, which {reference!r} names"
+        )
     return target  # type: ignore[no-any-return]

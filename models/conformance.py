@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from .contract import Contract, Feature, is_text
 
 # What Arrow's own cast from string to float64 accepts, surrounding blanks apart.
-_NUMBER = r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[nN][aA][nN]|[iI][nN][fF]([iI][nN][iI][tT][yY])?)\s*$"
+_NUMBER = r"(?i)^\s*[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)\s*$"
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,24 @@ def _note_missing(
         missing |= _mask(pc.fill_null(pc.is_nan(column), False))
     if unsafe is not None:
         missing &= ~unsafe
-    _note(missing, "null_value", f"column {feature.name!r}: a missing value, which the model refuses", found)
+    _note(
+        missing,
+        "null_value",
+        f"column {feature.name!r}: a missing value, which the model refuses",
+        found,
+    )
 
 
 def _note_infinite(feature: Feature, column: pa.Array, found: dict[int, Violation]) -> None:
     if feature.infinite or not pa.types.is_floating(column.type) or _sums_to_finite(column):
         return
     infinite = _mask(pc.fill_null(pc.is_inf(column), False))
-    _note(infinite, "infinite_value", f"column {feature.name!r}: an infinity, which the model refuses", found)
+    _note(
+        infinite,
+        "infinite_value",
+        f"column {feature.name!r}: an infinity, which the model refuses",
+        found,
+    )
 
 
 def _note(mask: np.ndarray, code: str, message: str, found: dict[int, Violation]) -> None:

@@ -100,7 +100,9 @@ def _check_type(feature: Feature, type_: pa.DataType, model_name: str) -> None:
 def is_text(type_: pa.DataType) -> bool:
     """Whether an Arrow type holds strings."""
     return bool(
-        pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+        pa.types.is_string(type_)
+        or pa.types.is_large_string(type_)
+        or pa.types.is_string_view(type_)
     )
 
 

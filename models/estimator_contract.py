@@ -25,7 +25,7 @@ class _Policy:
     passes_nan: bool
 
     def before(self, following: "_Policy | None") -> "_Policy":
-        """This step with `following` after it."""
+        """What this step takes with `following` after it."""
         if following is None or not self.passes_nan:
             return self
         return _Policy(
@@ -36,7 +36,7 @@ class _Policy:
         )
 
     def beside(self, other: "_Policy") -> "_Policy":
-        """This step and another that takes the same column."""
+        """What a column may hold that this step takes and another too."""
         kinds = {self.kind, other.kind} - {"any"}
         kind: Kind = "text" if "text" in kinds else "number" if kinds else "any"
         return _Policy(kind, self.nan and other.nan, self.infinite and other.infinite, False)
@@ -210,4 +210,6 @@ def _leaf(estimator: Any) -> _Policy:
         of_any = getattr(estimator, "strategy", "mean") in ("most_frequent", "constant")
         return _UNKNOWN if of_any else _Policy("number", True, False, False)
     takes_nan = bool(estimator.__sklearn_tags__().input_tags.allow_nan)
-    return _Policy("number", takes_nan, False, passes_nan=takes_nan and hasattr(estimator, "transform"))
+    return _Policy(
+        "number", takes_nan, False, passes_nan=takes_nan and hasattr(estimator, "transform")
+    )

@@ -42,7 +42,9 @@ def to_matrix(columns: list[pa.Array]) -> np.ndarray:
 def _without_null(column: pa.Array) -> pa.Array:
     """Integers and booleans with nulls become float64, as they do in a data frame."""
     if column.null_count and not pa.types.is_floating(column.type):
-        return column.cast(pa.float64()) if not pa.types.is_boolean(column.type) else column.cast(
-            pa.int8()
-        ).cast(pa.float64())
+        return (
+            column.cast(pa.float64())
+            if not pa.types.is_boolean(column.type)
+            else column.cast(pa.int8()).cast(pa.float64())
+        )
     return column

@@ -64,7 +64,9 @@ class ColumnarModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Loaded])
         ModelError: a function was named but the trust does not allow code.
     """
 
-    def __init__(self, ref: ModelRef, preprocess: str | None = None, postprocess: str | None = None):
+    def __init__(
+        self, ref: ModelRef, preprocess: str | None = None, postprocess: str | None = None
+    ):
         super().__init__()
         named = [name for name in (preprocess, postprocess) if name is not None]
         if named and not ref.trust.allow_code:
@@ -85,7 +87,7 @@ class ColumnarModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Loaded])
         self,
         batch: Sequence[pa.RecordBatch] | pa.RecordBatch,
         model: Loaded,
-        inference_args: dict[str, Any] | None = None,
+        inference_args: dict[str, Any] | None = None,  # noqa: ARG002  Beam passes it
     ) -> Iterable[pa.RecordBatch]:
         """Scores one batch; see the class."""
         assert isinstance(batch, pa.RecordBatch)
@@ -122,14 +124,12 @@ def _rejected(batch: pa.RecordBatch, poison: list[Poison], version: str) -> pa.R
 def _with_casts(batch: pa.RecordBatch, names: tuple[str, ...]) -> pa.RecordBatch:
     """The features, each as conform cast it where it had to be cast."""
     present = set(batch.schema.names)
-    sources = [
-        CAST_PREFIX + name if CAST_PREFIX + name in present else name for name in names
-    ]
+    sources = [CAST_PREFIX + name if CAST_PREFIX + name in present else name for name in names]
     return pa.RecordBatch.from_arrays([batch.column(source) for source in sources], list(names))
 
 
 def _conform(features: pa.RecordBatch, contract: Contract) -> pa.RecordBatch:
-    """Casts what preprocess made; a row that violates the contract fails the call, as the model would."""
+    """Casts what preprocess made; a row that violates the contract fails the call."""
     conformance = check_conformance(features, contract)
     if conformance.violations:
         raise ContractError(f"after preprocess, {conformance.violations[0].message}")

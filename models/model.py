@@ -2,7 +2,7 @@
 
 import threading
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
@@ -63,7 +63,7 @@ class ModelRef:
     """
 
     uri: str
-    trust: Trust = Trust()
+    trust: Trust = field(default_factory=Trust)
     outputs: tuple[str, ...] = ("predict",)
     features: tuple[str, ...] | None = None
 

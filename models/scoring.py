@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -64,7 +65,7 @@ def score_rows(
 
 def _cut(start: int, stop: int) -> list[tuple[int, int]]:
     edges = np.linspace(start, stop, min(_PARTS, stop - start) + 1).astype(int).tolist()
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _message(error: Exception) -> str:

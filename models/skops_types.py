@@ -44,6 +44,4 @@ TRUSTED_BY_FAMILY: dict[str, tuple[str, ...]] = {
     ),
 }
 
-TRUSTED: frozenset[str] = frozenset(
-    name for names in TRUSTED_BY_FAMILY.values() for name in names
-)
+TRUSTED: frozenset[str] = frozenset(name for names in TRUSTED_BY_FAMILY.values() for name in names)

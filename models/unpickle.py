@@ -20,8 +20,6 @@ def load_estimator(artifact: Artifact, trust: Trust) -> tuple[Any, tuple[str, ..
     from sklearn.exceptions import InconsistentVersionWarning
 
     load = _load_skops if artifact.format == "skops" else _load_pickle
-    if artifact.format == "pickle":
-        check_pickle(artifact, trust)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -41,6 +39,7 @@ def load_estimator(artifact: Artifact, trust: Trust) -> tuple[Any, tuple[str, ..
 def _load_pickle(artifact: Artifact, trust: Trust) -> Any:
     import joblib
 
+    check_pickle(artifact, trust)
     return joblib.load(io.BytesIO(artifact.data))
 
 

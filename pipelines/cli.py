@@ -19,8 +19,9 @@ scoreline {__version__}: score live or stored data with a trained model, every r
 
   scoreline score --model churn.joblib --allow-pickle --input 'customers/*.parquet' --output scores
 
-reads the Parquet files, checks each row against what the model takes, and writes scores/part-*.parquet
-with a column `prediction`. Rows that cannot be scored are in scores/_dead_letters, with the reason.
+reads the Parquet files, checks each row against what the model takes, and writes the rows with a
+column `prediction` to scores/part-*.parquet. Rows that cannot be scored are in scores/_dead_letters,
+with the reason.
 
   scoreline score --help     all flags
 """
@@ -112,11 +113,12 @@ def _run(flags: dict[str, Any], arguments: Arguments) -> int:
     from scoreline.transforms.parquet_files import UnreadableFileError
 
     from .display import Display
+    from .failure import explain
     from .job import make_job
     from .launch import run
 
     # Beam logs every stage it runs; what a person should know, we say.
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    logging.getLogger().setLevel(logging.ERROR)
     job = make_job(_job_values(flags))
     display = Display(quiet=flags["quiet"], as_json=flags["output_json"])
     _raise_on_signals()
@@ -131,6 +133,9 @@ def _run(flags: dict[str, Any], arguments: Arguments) -> int:
     except Interrupted as interrupted:
         display.error("interrupted: nothing was made final")
         return interrupted.exit_code
+    except Exception as error:  # the run failed: anything that a worker, a disk or a service raised
+        display.error(explain(error))
+        return ExitCode.FAILED
     display.summary(report)
     return ExitCode(report["exit_code"])
 
@@ -141,7 +146,9 @@ def _raise_on_signals() -> None:
         (signal.SIGTERM, ExitCode.TERMINATED),
     ):
 
-        def raise_interrupted(_number: int, _frame: FrameType | None, code: ExitCode = code) -> None:
+        def raise_interrupted(
+            _number: int, _frame: FrameType | None, code: ExitCode = code
+        ) -> None:
             raise Interrupted(code)
 
         signal.signal(number, raise_interrupted)

@@ -68,9 +68,7 @@ def _run_pipeline(
         pipeline.run().wait_until_finish()
 
 
-def _check_output(
-    foreign: list[str], existing: list[str], *, overwrite: bool, output: str
-) -> None:
+def _check_output(foreign: list[str], existing: list[str], *, overwrite: bool, output: str) -> None:
     if foreign:
         raise UsageError(
             f"{output} holds files that scoreline did not write, such as {foreign[0]}; readers "

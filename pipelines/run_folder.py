@@ -70,7 +70,9 @@ def recover(layout: FileLayout, fingerprint: str) -> Recovery:
         else:
             remove_folder(run_folder)
             notes.append(f"removed what run {run_id} left, which was interrupted before committing")
-        remove_folder(layout.own_folder(run_id)) if run_folder != layout.own_folder(run_id) else None
+        remove_folder(layout.own_folder(run_id)) if run_folder != layout.own_folder(
+            run_id
+        ) else None
     return Recovery(same, tuple(notes))
 
 

@@ -34,8 +34,8 @@ def _dead_letters(report: dict[str, Any]) -> str:
     rows = report["rows"]
     if not rows["dead_lettered"]:
         return "0"
-    ratio = rows["dead_lettered"] / rows["read"]
-    return f"{rows['dead_lettered']:,}   {ratio:.2%} of the rows (limit {report['max_dead_letter_ratio']:.2%})"
+    ratio, limit = rows["dead_lettered"] / rows["read"], report["max_dead_letter_ratio"]
+    return f"{rows['dead_lettered']:,}   {ratio:.2%} of the rows (limit {limit:.2%})"
 
 
 def _verdict(report: dict[str, Any]) -> list[RenderableType]:
@@ -46,14 +46,18 @@ def _verdict(report: dict[str, Any]) -> list[RenderableType]:
     if rows["read"] and rows["dead_lettered"] / rows["read"] > report["max_dead_letter_ratio"]:
         lines.append(
             Text(
-                "more dead letters than the limit: the predictions are there, but the run ends with "
-                "code 3. Raise it with --max-dead-letter-ratio if that is what you expect.",
+                "more dead letters than the limit: the predictions are there, but the run ends "
+                "with code 3. Raise it with --max-dead-letter-ratio if you expect so many.",
                 "red",
             )
         )
     if rows["dead_lettered"]:
         where = report["dead_letters_output"]
-        lines.append(Text("look at them:  python -c \"import pyarrow.parquet as pq; "
-                          f"print(pq.read_table('{where}', columns=['row_id', 'error_code', "
-                          "'error_message']).to_pandas())\""))
+        lines.append(
+            Text(
+                'look at them:  python -c "import pyarrow.parquet as pq; '
+                f"print(pq.read_table('{where}', columns=['row_id', 'error_code', "
+                "'error_message']).to_pandas())\""
+            )
+        )
     return lines

@@ -16,6 +16,7 @@ from .outcome import Outcome
 from .predict import Predict
 from .read_files import ReadFiles, ReadSplits
 from .receipts import Receipt
+from .write_files import WriteFiles
 from .write_parts import WriteParts
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "ReadSplits",
     "Receipt",
     "RecordBatchCoder",
+    "WriteFiles",
     "WriteParts",
     "conform",
     "decode_payload",

@@ -14,8 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .layout import EXTENSION, FileLayout
-from .receipts import Account, Receipt, add_up
-from .storage import create, exists, join, move, read_json, remove, remove_folder, write_json, write_text
+from .receipts import Account, GatherReceipts, Receipt, add_up
+from .storage import (
+    create,
+    exists,
+    join,
+    move,
+    read_json,
+    remove,
+    remove_folder,
+    write_json,
+    write_text,
+)
 
 INTENT = "commit.json"
 REPORT = "report.json"
@@ -75,22 +85,17 @@ class Commit(beam.PTransform):  # type: ignore[misc]
         """One group of all receipts."""
         return (
             receipts
-            | "OneKey" >> beam.Map(_one_key)
-            | "Gather" >> beam.GroupByKey()
+            | "Gather" >> GatherReceipts()
             | "MakeFinal" >> beam.ParDo(_CommitFn(self._plan))
         )
-
-
-def _one_key(receipt: Receipt) -> tuple[int, Receipt]:
-    return 0, receipt
 
 
 class _CommitFn(beam.DoFn):  # type: ignore[misc]
     def __init__(self, plan: CommitPlan):
         self._plan = plan
 
-    def process(self, gathered: tuple[int, Iterable[Receipt]]) -> Iterator[dict[str, Any]]:
-        yield commit(self._plan, list(gathered[1]))
+    def process(self, receipts: list[Receipt]) -> Iterator[dict[str, Any]]:
+        yield commit(self._plan, receipts)
 
 
 def commit(plan: CommitPlan, receipts: list[Receipt]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from apache_beam.typehints.decorators import no_annotations
 
 from scoreline.models.conformance import Violation, check_conformance
 from scoreline.models.contract import Contract
@@ -72,15 +73,15 @@ class Conform(beam.PTransform):  # type: ignore[misc]
         self._contract = contract
         self._run_id = run_id
 
+    @no_annotations
     def expand(self, batches: beam.PCollection) -> Outcome:
         """See `conform`."""
-        outputs = batches | beam.ParDo(_ConformFn(self._contract, self._run_id)).with_outputs(
-            DEAD_LETTERS, main=ACCEPTED
-        )
+        check = beam.ParDo(_ConformFn(self._contract, self._run_id))
+        outputs = batches | "Check" >> check.with_outputs(DEAD_LETTERS, main=ACCEPTED)
         return Outcome(outputs[ACCEPTED], outputs[DEAD_LETTERS])
 
 
-@beam.typehints.with_output_types(pa.RecordBatch)
+@beam.typehints.with_output_types(pa.RecordBatch, **{DEAD_LETTERS: pa.RecordBatch})
 class _ConformFn(beam.DoFn):  # type: ignore[misc]
     def __init__(self, contract: Contract, run_id: str):
         self._contract = contract

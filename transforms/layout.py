@@ -90,7 +90,9 @@ class FileLayout:
         used: Counter[str] = Counter()
         moves = []
         parts = [receipt for receipt in receipts if receipt.path is not None]
-        for receipt in sorted(parts, key=lambda part: (part.kind, part.split, part.codes, part.path)):
+        for receipt in sorted(
+            parts, key=lambda part: (part.kind, part.split, part.codes, part.path)
+        ):
             target = self._final_name(receipt)
             used[target] += 1
             if used[target] > 1:

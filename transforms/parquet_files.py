@@ -51,7 +51,7 @@ class ParquetInfo:
 
 @dataclass(frozen=True)
 class RowGroupRange:
-    """Consecutive row groups of one file; `first_row` is the number of the first row in the file."""
+    """Consecutive row groups of one file; `first_row` counts from the start of the file."""
 
     path: str
     row_groups: tuple[int, ...]
@@ -166,9 +166,7 @@ def _batches(split: Split, columns: tuple[str, ...] | None) -> Iterator[pa.Recor
             )
 
 
-def _read_range(
-    range_: RowGroupRange, columns: tuple[str, ...] | None
-) -> Iterator[pa.RecordBatch]:
+def _read_range(range_: RowGroupRange, columns: tuple[str, ...] | None) -> Iterator[pa.RecordBatch]:
     with _open(range_.path) as parquet:
         for batch in parquet.iter_batches(
             batch_size=range_.batch_rows,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.ml.inference.base import RunInference
+from apache_beam.typehints.decorators import no_annotations
 
 from scoreline.models.handler import ColumnarModelHandler
 from scoreline.models.reserved import (
@@ -36,16 +37,16 @@ class Predict(beam.PTransform):  # type: ignore[misc]
         self._handler = handler
         self._run_id = run_id
 
+    @no_annotations
     def expand(self, batches: beam.PCollection) -> Outcome:
         """RunInference over whole batches, then scored and failed rows are told apart."""
-        scored = batches | RunInference(self._handler).with_output_types(pa.RecordBatch)
-        outputs = scored | beam.ParDo(_SeparateFn(self._run_id)).with_outputs(
-            DEAD_LETTERS, main=ACCEPTED
-        )
+        score = RunInference(self._handler).with_output_types(pa.RecordBatch)
+        separate = beam.ParDo(_SeparateFn(self._run_id)).with_outputs(DEAD_LETTERS, main=ACCEPTED)
+        outputs = batches | "Score" >> score | "Separate" >> separate
         return Outcome(outputs[ACCEPTED], outputs[DEAD_LETTERS])
 
 
-@beam.typehints.with_output_types(pa.RecordBatch)
+@beam.typehints.with_output_types(pa.RecordBatch, **{DEAD_LETTERS: pa.RecordBatch})
 class _SeparateFn(beam.DoFn):  # type: ignore[misc]
     def __init__(self, run_id: str):
         self._run_id = run_id

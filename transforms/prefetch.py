@@ -3,17 +3,12 @@
 import queue
 import threading
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-# One item being made while one waits: more only costs memory, as both sides work in batches.
-_DEPTH = 2
-
-
-class _End:
-    def __init__(self, error: BaseException | None = None):
-        self.error = error
+_DEPTH = 2  # items that wait; more would only cost memory, as both sides work in whole batches
+_POLL_SECS = 0.1  # how soon the thread notices that nobody wants more
 
 
 def prefetch(items: Iterable[T]) -> Iterator[T]:
@@ -22,35 +17,50 @@ def prefetch(items: Iterable[T]) -> Iterator[T]:
     >>> list(prefetch(iter([1, 2, 3])))
     [1, 2, 3]
     """
-    waiting: queue.Queue[T | _End] = queue.Queue(_DEPTH)
-    stopped = threading.Event()
+    producer = _Producer(items)
+    try:
+        yield from producer.take()
+    finally:
+        producer.stop()
 
-    def put(item: T | _End) -> bool:
-        while not stopped.is_set():
+
+class _End:
+    def __init__(self, error: BaseException | None = None):
+        self.error = error
+
+
+class _Producer(Generic[T]):
+    def __init__(self, items: Iterable[T]):
+        self._items = items
+        self._waiting: queue.Queue[T | _End] = queue.Queue(_DEPTH)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="scoreline-prefetch", daemon=True)
+        self._thread.start()
+
+    def take(self) -> Iterator[T]:
+        while not isinstance(item := self._waiting.get(), _End):
+            yield item
+        if item.error is not None:
+            raise item.error
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    return
+            self._put(_End())
+        except BaseException as error:  # handed over to the consumer, whatever it is
+            self._put(_End(error))
+
+    def _put(self, item: T | _End) -> bool:
+        while not self._stopped.is_set():
             try:
-                waiting.put(item, timeout=0.1)
+                self._waiting.put(item, timeout=_POLL_SECS)
             except queue.Full:
                 continue
             return True
         return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put(item):
-                    return
-        except BaseException as error:  # handed over to the consumer, whatever it is
-            put(_End(error))
-        else:
-            put(_End())
-
-    thread = threading.Thread(target=work, name="scoreline-prefetch", daemon=True)
-    thread.start()
-    try:
-        while not isinstance(item := waiting.get(), _End):
-            yield item
-        if item.error is not None:
-            raise item.error
-    finally:
-        stopped.set()
-        thread.join()

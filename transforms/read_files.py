@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.typehints.decorators import no_annotations
 
 from .metrics import RowCounter
 from .parquet_files import Split, inspect_parquet, plan_splits, read_split
@@ -39,9 +40,9 @@ class ReadFiles(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         """Footers are read in one place, splits in parallel."""
-        splits = pbegin | beam.Create([self._pattern]) | "Plan" >> beam.FlatMap(_plan)
         read = beam.ParDo(_ReadFn(self._columns)).with_outputs(RECEIPTS, main=BATCHES)
-        return (splits | beam.Reshuffle() | "Read" >> read)[BATCHES]
+        splits = pbegin | "Pattern" >> beam.Create([self._pattern]) | "Plan" >> beam.FlatMap(_plan)
+        return (splits | "Spread" >> beam.Reshuffle() | "Read" >> read)[BATCHES]
 
 
 class ReadSplits(beam.PTransform):  # type: ignore[misc]
@@ -59,17 +60,18 @@ class ReadSplits(beam.PTransform):  # type: ignore[misc]
         self._splits = splits
         self._columns = columns
 
+    @no_annotations
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.pvalue.DoOutputsTuple:
         """`Create` spreads the splits over the workers."""
-        splits = pbegin | beam.Create(self._splits)
-        return splits | beam.ParDo(_ReadFn(self._columns)).with_outputs(RECEIPTS, main=BATCHES)
+        read = beam.ParDo(_ReadFn(self._columns)).with_outputs(RECEIPTS, main=BATCHES)
+        return pbegin | "Splits" >> beam.Create(self._splits) | "Read" >> read
 
 
 def _plan(pattern: str) -> list[Split]:
     return plan_splits([inspect_parquet(path) for path in match_files(pattern)])
 
 
-@beam.typehints.with_output_types(pa.RecordBatch)
+@beam.typehints.with_output_types(pa.RecordBatch, **{RECEIPTS: Receipt})
 class _ReadFn(beam.DoFn):  # type: ignore[misc]
     def __init__(self, columns: tuple[str, ...] | None):
         self._columns = columns

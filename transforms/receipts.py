@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+import apache_beam as beam
+
 ReceiptKind = Literal["planned", "read", "predicted", "dead_lettered"]
 
 
@@ -77,3 +79,24 @@ def _imbalance(split: int, rows: Counter[str]) -> str | None:
             f"{rows['dead_lettered']} dead-lettered"
         )
     return None
+
+
+class GatherReceipts(beam.PTransform):  # type: ignore[misc]
+    """Turns receipts into one list of all of them; without a receipt there is no list."""
+
+    def expand(self, receipts: beam.PCollection) -> beam.PCollection:
+        """One key, one group."""
+        return (
+            receipts
+            | "OneKey" >> beam.Map(_one_key)
+            | "Group" >> beam.GroupByKey()
+            | "List" >> beam.Map(_values)
+        )
+
+
+def _one_key(receipt: Receipt) -> tuple[int, Receipt]:
+    return 0, receipt
+
+
+def _values(group: tuple[int, Iterable[Receipt]]) -> list[Receipt]:
+    return list(group[1])

@@ -43,7 +43,7 @@ class WriteParts(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         """One ParDo, fused with what makes the batches."""
-        return batches | beam.ParDo(self._write)
+        return batches | "Write" >> beam.ParDo(self._write)
 
 
 @beam.typehints.with_output_types(Receipt)
