@@ -12,6 +12,7 @@ row, to benchmarks/work/parquet.md; progress goes to stderr.
 """
 
 import argparse
+import math
 import os
 import platform
 import subprocess
@@ -58,6 +59,8 @@ class Goal:
 
     def verdict(self, value: float) -> str:
         """Turns a measured ratio into how it stands to must and aim."""
+        if math.isnan(value):
+            return "too short to tell"
         if self.must is None:
             return "for comparison"
         factor = 1 if self.sign == "≤" else -1

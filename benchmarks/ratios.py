@@ -1,5 +1,6 @@
 """Turns pairs of commands into ratios: check that both do the same, then measure in turn."""
 
+import math
 import re
 import shutil
 import subprocess
@@ -103,6 +104,14 @@ def _ray_start_secs(sample: Sample) -> float:
 
 
 def _ratio(above: Sequence[float], below: Sequence[float], samples: Samples) -> Ratio:
-    by_round = [over / under for over, under in zip(above, below, strict=True)]
-    middle = Spread.of(above).median / Spread.of(below).median
+    """Turns the figures of each round into a ratio: NaN where what is left of one is not positive.
+
+    A command on few rows can take no longer than its imports did; that says nothing of its work.
+    """
+    middles = (Spread.of(above).median, Spread.of(below).median)
+    if min(middles) <= 0:
+        return Ratio(Spread(math.nan, math.nan, math.nan), samples)
+    middle = middles[0] / middles[1]
+    pairs = zip(above, below, strict=True)
+    by_round = [over / under for over, under in pairs if min(over, under) > 0] or [middle]
     return Ratio(Spread(middle, min(by_round), max(by_round)), samples)

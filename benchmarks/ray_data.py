@@ -21,8 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
-# All are read when ray is imported. Without the token Ray writes one to ~/.ray; without the last, it
-# replaces a node address of 127.0.0.1 by the machine's own and listens on every interface.
+# All are read when ray is imported. Without the token Ray writes one to ~/.ray; without the last,
+# it replaces a node address of 127.0.0.1 by the machine's own and listens on every interface.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"

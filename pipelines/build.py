@@ -2,7 +2,7 @@
 
 import apache_beam as beam
 
-from scoreline.transforms import Commit, CommitPlan, Conform, Predict, Receipt, WriteParts
+from scoreline.transforms import Commit, CommitPlan, Conform, Predict, WriteParts
 from scoreline.transforms.read_files import BATCHES, RECEIPTS, ReadSplits
 
 from .preflight import Prepared
@@ -15,7 +15,6 @@ def build(pipeline: beam.Pipeline, prepared: Prepared, plan: CommitPlan) -> beam
     conformed = read[BATCHES] | "Conform" >> Conform(prepared.contract, plan.run_id)
     predicted = conformed.accepted | "Predict" >> Predict(prepared.handler, plan.run_id)
     receipts = (
-        pipeline | "Planned" >> beam.Create(_planned(prepared)),
         read[RECEIPTS],
         predicted.accepted
         | "WritePredictions" >> WriteParts(plan.staging, "predicted", sink.keep, sink.row_id),
@@ -25,9 +24,3 @@ def build(pipeline: beam.Pipeline, prepared: Prepared, plan: CommitPlan) -> beam
         | "WritePredictDeadLetters" >> WriteParts(plan.staging, "dead_lettered"),
     )
     return receipts | "AllReceipts" >> beam.Flatten() | "Commit" >> Commit(plan)
-
-
-def _planned(prepared: Prepared) -> list[Receipt]:
-    """What the footers promise; one receipt even without a row, so that the run commits."""
-    planned = [Receipt("planned", split.number, split.num_rows) for split in prepared.splits]
-    return planned or [Receipt("planned", 0, 0)]

@@ -60,10 +60,10 @@ def _run_pipeline(
 ) -> None:
     named = options.view_as(StandardOptions).runner
     runner = FnApiRunner() if named in _IN_PROCESS else named
+    # What was imported stays: the collector need not look at it again and again.
+    gc.freeze()
     pipeline = beam.Pipeline(runner=runner, options=options)
     build(pipeline, prepared, plan)
-    # What was imported and built stays: the collector need not look at it again and again.
-    gc.freeze()
     with display.progress(sum(split.num_rows for split in prepared.splits)):
         pipeline.run().wait_until_finish()
 
@@ -95,6 +95,7 @@ def _plan(prepared: Prepared, removes: tuple[str, ...], runner: str | None) -> C
         layout=prepared.layout,
         fingerprint=job.fingerprint,
         removes=removes,
+        planned={split.number: split.num_rows for split in prepared.splits},
         max_dead_letter_ratio=job.dead_letters.max_ratio,
         output_schema=prepared.output_schema,
         report={

@@ -45,6 +45,7 @@ class CommitPlan:
         layout: where things go.
         fingerprint: tells whether another command is the same job.
         removes: final files of an earlier run that this one was told to replace.
+        planned: the rows of each split, by its number.
         max_dead_letter_ratio: more dead letters per row read than this end the run with code 3.
         output_schema: of the predictions, for a run that predicts no row.
         report: entries for the report that are known before the run: job, runner, model, ...
@@ -55,6 +56,7 @@ class CommitPlan:
     layout: FileLayout
     fingerprint: str
     removes: tuple[str, ...]
+    planned: dict[int, int]
     max_dead_letter_ratio: float
     output_schema: pa.Schema
     report: dict[str, Any] = field(default_factory=dict)
@@ -73,8 +75,8 @@ class CommitPlan:
 class Commit(beam.PTransform):  # type: ignore[misc]
     """Gathers all receipts of a run in one place, checks them, and makes the output final.
 
-    It gives the report, as one dict. The receipts of what was planned go in with the others, so a
-    run that reads nothing commits too.
+    It gives the report, as one dict. Every split gives a receipt, so a run that reads no row
+    commits too.
     """
 
     def __init__(self, plan: CommitPlan):
@@ -102,7 +104,7 @@ def commit(plan: CommitPlan, receipts: list[Receipt]) -> dict[str, Any]:
     """Writes the intent, makes everything final, and gives the report."""
     intent_path = join(plan.run_folder, INTENT)
     if not exists(intent_path):  # a retried bundle finds its own
-        account = add_up(receipts)
+        account = add_up(receipts, plan.planned)
         parts = _complete_parts(plan, receipts)
         moves = plan.layout.moves(parts)
         targets = {target for _, target in moves}

@@ -106,7 +106,10 @@ def _row_group(group: pq.RowGroupMetaData) -> RowGroup:
 
 
 def plan_splits(files: list[ParquetInfo], *, single: bool = False) -> list[Split]:
-    """Cuts files, in order, into splits of whole row groups; `single` makes one split of all."""
+    """Cuts files, in order, into splits of whole row groups; `single` makes one split of all.
+
+    Without a row there is one split of no rows, so that a run reads something and commits.
+    """
     splits: list[Split] = []
     ranges: list[RowGroupRange] = []
     size = 0
@@ -117,7 +120,7 @@ def plan_splits(files: list[ParquetInfo], *, single: bool = False) -> list[Split
                 ranges, size = [], 0
             ranges.append(range_)
             size += stored
-    return [*splits, Split(len(splits), tuple(ranges))] if ranges else splits
+    return [*splits, Split(len(splits), tuple(ranges))] if ranges or not splits else splits
 
 
 def _ranges(info: ParquetInfo) -> Iterator[tuple[RowGroupRange, int]]:

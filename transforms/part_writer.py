@@ -56,4 +56,7 @@ class PartWriter:
 
 
 def _parquet_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
-    return pq.ParquetWriter(file, schema, compression="snappy")
+    # Parquet's default builds a dictionary for every column and drops it where values do not
+    # repeat, as floats hardly ever do: 3 times the time to write, for a larger file.
+    repeating = [field.name for field in schema if not pa.types.is_floating(field.type)]
+    return pq.ParquetWriter(file, schema, compression="snappy", use_dictionary=repeating)

@@ -1,18 +1,17 @@
 """Receipts: the row counts that travel with the data, and how they are added up and checked.
 
-Every split gives one receipt of what was planned, one of what was read, and one for each part that
-was written. A retried bundle's receipts are dropped with its output, so what arrives at the commit
+Every split gives one receipt of what was read and one for each part that was written. A retried bundle's receipts are dropped with its output, so what arrives at the commit
 step is exactly what was done. For every split: read = predicted + dead-lettered.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import apache_beam as beam
 
-ReceiptKind = Literal["planned", "read", "predicted", "dead_lettered"]
+ReceiptKind = Literal["read", "predicted", "dead_lettered"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Receipt:
     """What happened to some rows of one split.
 
     Attributes:
-        kind: `planned` rows stand in a footer, `read` ones were read, the others are in a part.
+        kind: `read` rows were read, the others are in a part.
         split: the split's number.
         rows: how many.
         path: the staged part that holds them, for the two last kinds.
@@ -49,8 +48,12 @@ class Account:
         return self.rows["dead_lettered"] / self.rows["read"] if self.rows["read"] else 0.0
 
 
-def add_up(receipts: Iterable[Receipt]) -> Account:
+def add_up(receipts: Iterable[Receipt], planned: Mapping[int, int] | None = None) -> Account:
     """Adds up receipts and finds the splits whose rows are not all accounted for.
+
+    Args:
+        receipts: of the whole run.
+        planned: the rows that each split should have, where that is known before it is read.
 
     >>> account = add_up([Receipt("read", 0, 5), Receipt("predicted", 0, 4)])
     >>> account.unbalanced
@@ -64,15 +67,16 @@ def add_up(receipts: Iterable[Receipt]) -> Account:
         for code, rows, example in receipt.codes:
             account.codes[code] += rows
             account.examples.setdefault(code, example)
-    account.unbalanced = [
-        problem for split, rows in sorted(splits.items()) if (problem := _imbalance(split, rows))
-    ]
+    promised = planned or {}
+    for split in sorted(splits.keys() | promised.keys()):
+        problem = _imbalance(split, splits.get(split, Counter()), promised.get(split))
+        account.unbalanced += [problem] if problem else []
     return account
 
 
-def _imbalance(split: int, rows: Counter[str]) -> str | None:
-    if "planned" in rows and rows["planned"] != rows["read"]:
-        return f"split {split}: {rows['planned']} rows planned, but {rows['read']} read"
+def _imbalance(split: int, rows: Counter[str], planned: int | None) -> str | None:
+    if planned is not None and planned != rows["read"]:
+        return f"split {split}: {planned} rows planned, but {rows['read']} read"
     if rows["read"] != rows["predicted"] + rows["dead_lettered"]:
         return (
             f"split {split}: {rows['read']} rows read, but {rows['predicted']} predicted and "
