@@ -20,7 +20,8 @@ class Feature:
     Attributes:
         name: the column's name.
         kind: `number` takes integers, floats, booleans, decimals, and strings that spell a
-            number; `text` takes strings; `any` takes whatever the model was trained on.
+            number; `text` takes strings (or their bytes); `any` takes whatever the model was
+            trained on.
         nullable: whether the model takes a missing value (null or NaN) here.
         infinite: whether the model takes an infinity here.
     """
@@ -117,7 +118,12 @@ def _may_be_number(type_: pa.DataType) -> bool:
     )
 
 
+def _may_be_text(type_: pa.DataType) -> bool:
+    binary = pa.types.is_binary(type_) or pa.types.is_large_binary(type_)
+    return bool(is_text(type_) or binary or pa.types.is_null(type_))
+
+
 _TYPES: dict[Kind, tuple[Callable[[pa.DataType], bool], str]] = {
     "number": (_may_be_number, "a number"),
-    "text": (is_text, "text"),
+    "text": (_may_be_text, "text"),
 }

@@ -5,14 +5,38 @@ code is certain to raise. Where in doubt the row goes to the model, and if the m
 it becomes a dead letter there: slower, but no row is lost that the model could have scored.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .contract import Contract, Feature, Kind, Layout
 from .errors import ContractError
+from .estimator_parts import (
+    ENCODERS,
+    IMPUTERS,
+    SELECTORS,
+    column_transformer,
+    inner_estimators,
+    is_a,
+    is_estimator,
+    is_sklearns_own,
+    num_features,
+    steps_of,
+    takes_text,
+    trained_names,
+    transformer_columns,
+)
 
-_ENCODERS = {"OneHotEncoder", "OrdinalEncoder", "TargetEncoder"}
-_IMPUTERS = {"SimpleImputer", "KNNImputer", "IterativeImputer", "MissingIndicator"}
+# They work column by column: what is NaN before is NaN behind. An infinity they refuse.
+_SCALERS = (
+    "MaxAbsScaler",
+    "MinMaxScaler",
+    "PowerTransformer",
+    "QuantileTransformer",
+    "RobustScaler",
+    "StandardScaler",
+)
+# They may take NaN, but no infinity.
+_TREES = ("BaseDecisionTree", "ForestClassifier", "ForestRegressor")
 
 
 @dataclass(frozen=True)
@@ -22,7 +46,7 @@ class _Policy:
     kind: Kind
     nan: bool
     infinite: bool
-    passes_nan: bool
+    passes_nan: bool = False
 
     def before(self, following: "_Policy | None") -> "_Policy":
         """What this step takes with `following` after it."""
@@ -37,13 +61,20 @@ class _Policy:
 
     def beside(self, other: "_Policy") -> "_Policy":
         """What a column may hold that this step takes and another too."""
-        kinds = {self.kind, other.kind} - {"any"}
-        kind: Kind = "text" if "text" in kinds else "number" if kinds else "any"
-        return _Policy(kind, self.nan and other.nan, self.infinite and other.infinite, False)
+        return _Policy(
+            self.kind if self.kind == other.kind else _common_kind(self.kind, other.kind),
+            self.nan and other.nan,
+            self.infinite and other.infinite,
+        )
 
 
-_UNKNOWN = _Policy("any", nan=True, infinite=True, passes_nan=False)
-_TEXT = _Policy("text", nan=False, infinite=True, passes_nan=False)
+_UNKNOWN = _Policy("any", nan=True, infinite=True)
+_UNCHANGED = _Policy("any", nan=True, infinite=True, passes_nan=True)
+
+
+def _common_kind(kind: Kind, other: Kind) -> Kind:
+    """A number that another step takes as it is must not be cast, so `any` wins over `number`."""
+    return "text" if "text" in (kind, other) else "any"
 
 
 def contract_of(estimator: Any, features: tuple[str, ...] | None, model_name: str) -> Contract:
@@ -52,42 +83,48 @@ def contract_of(estimator: Any, features: tuple[str, ...] | None, model_name: st
     Raises:
         ContractError: the estimator does not know its columns' names, or knows others.
     """
-    if _takes_text(estimator):
-        return Contract((_text_feature(features, model_name),), "text")
-    known = _known_names(estimator)
-    names = features or known
+    if takes_text(estimator):
+        return Contract((_text_feature(estimator, features, model_name),), "text")
+    _check_input_kind(estimator, model_name)
+    trained = trained_names(estimator)
+    used = None if trained is None else _used_names(estimator, trained)
+    names = used or features
     if names is None:
         raise ContractError(_unnamed(estimator, model_name))
-    _check_names(estimator, names, known, model_name)
-    layout: Layout = "frame" if known is not None and _needs_frame(estimator) else "matrix"
-    policies = _policies(estimator, known or names)
-    default = _UNKNOWN if layout == "frame" else _Policy("number", True, True, False)
-    chosen = [policies.get(name, default) for name in names]
-    return Contract(
-        tuple(
-            Feature(
-                name,
-                "number" if layout == "matrix" else policy.kind,
-                policy.nan,
-                policy.infinite,
-            )
-            for name, policy in zip(names, chosen, strict=True)
-        ),
-        layout,
-    )
+    _check_names(estimator, features, trained, used, model_name)
+    layout = _layout(estimator, named=trained is not None)
+    policies = _policies(estimator, trained or names)
+    chosen = [policies.get(name, _UNKNOWN) for name in names]
+    if layout == "matrix":
+        chosen = [replace(policy, kind="number") for policy in chosen]
+    pairs = zip(names, chosen, strict=True)
+    return Contract(tuple(_feature(name, policy) for name, policy in pairs), layout)
 
 
-def _text_feature(features: tuple[str, ...] | None, model_name: str) -> Feature:
+def _feature(name: str, policy: _Policy) -> Feature:
+    return Feature(name, policy.kind, policy.nan, policy.infinite)
+
+
+def _text_feature(estimator: Any, features: tuple[str, ...] | None, model_name: str) -> Feature:
     if not features or len(features) != 1:
         raise ContractError(
             f"model {model_name!r} takes one column of text and does not know its name; "
             f"name it with --features COLUMN{f', got {list(features)}' if features else ''}"
         )
-    return Feature(features[0], "text", nullable=False)
+    return _feature(features[0], _leaf(steps_of(estimator)[0]))
+
+
+def _check_input_kind(estimator: Any, model_name: str) -> None:
+    first = steps_of(estimator)[0]
+    if is_a(first, "DictVectorizer", "FeatureHasher", "PatchExtractor"):
+        raise ContractError(
+            f"model {model_name!r} starts with a {type(first).__name__}, which does not take "
+            "columns. Train it with a ColumnTransformer on the columns of a table."
+        )
 
 
 def _unnamed(estimator: Any, model_name: str) -> str:
-    count = getattr(estimator, "n_features_in_", None)
+    count = num_features(estimator)
     takes = f"{count} columns" if count is not None else "columns"
     return (
         f"model {model_name!r} was trained on a matrix without names: it takes {takes} and cannot "
@@ -96,82 +133,84 @@ def _unnamed(estimator: Any, model_name: str) -> str:
 
 
 def _check_names(
-    estimator: Any, names: tuple[str, ...], known: tuple[str, ...] | None, model_name: str
+    estimator: Any,
+    features: tuple[str, ...] | None,
+    trained: tuple[str, ...] | None,
+    used: tuple[str, ...] | None,
+    model_name: str,
 ) -> None:
-    if known is not None and names != known:
+    if features is None:
+        return
+    if trained is not None and features not in (trained, used):
         raise ContractError(
-            f"model {model_name!r} was trained on the columns {list(known)}, but --features names "
-            f"{list(names)}. Leave --features out: columns are matched by name."
+            f"model {model_name!r} was trained on the columns {list(trained)}, but --features "
+            f"names {list(features)}. Leave --features out: columns are matched by name."
         )
-    count = getattr(estimator, "n_features_in_", None)
-    if known is None and count is not None and count != len(names):
+    count = num_features(estimator)
+    if trained is None and count is not None and count != len(features):
         raise ContractError(
-            f"model {model_name!r} takes {count} columns, but --features names {len(names)}: "
-            f"{list(names)}"
+            f"model {model_name!r} takes {count} columns, but --features names {len(features)}: "
+            f"{list(features)}. Name each of them once, in the order of training."
         )
 
 
-def _known_names(estimator: Any) -> tuple[str, ...] | None:
-    names = getattr(estimator, "feature_names_in_", None)
-    if names is None:
-        return None
-    first = _steps(estimator)[0]
-    if type(first).__name__ == "ColumnTransformer":
-        used = {name for name, _ in _transformer_columns(first)}
-        return tuple(name for name in map(str, names) if name in used)
-    return tuple(map(str, names))
+def _used_names(estimator: Any, trained: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that are needed: a column transformer does not miss the ones that it drops."""
+    transformer = column_transformer(estimator)
+    if transformer is None:
+        return trained
+    used = {index for index, _ in transformer_columns(transformer)}
+    return tuple(name for index, name in enumerate(trained) if index in used)
 
 
-def _steps(estimator: Any) -> list[Any]:
-    """The steps of a pipeline, nested ones unrolled; any other estimator is its own only step."""
-    if type(estimator).__name__ != "Pipeline":
-        best = getattr(estimator, "best_estimator_", None)
-        return _steps(best) if best is not None else [estimator]
-    steps = [step for _, step in estimator.steps if step is not None and step != "passthrough"]
-    return [inner for step in steps for inner in _steps(step)]
-
-
-def _takes_text(estimator: Any) -> bool:
-    return hasattr(_steps(estimator)[0], "build_analyzer")
-
-
-def _needs_frame(estimator: Any) -> bool:
-    """Whether the columns' names or types matter to some part: then it must see a data frame."""
-    parts = [estimator, *_inner_estimators(estimator)]
-    return any(_is_column_aware(part) for part in parts)
-
-
-def _inner_estimators(estimator: Any) -> list[Any]:
-    values = estimator.get_params(deep=True).values() if hasattr(estimator, "get_params") else ()
-    return [value for value in values if hasattr(value, "get_params")]
+def _layout(estimator: Any, *, named: bool) -> Layout:
+    """A data frame where the columns' names or types matter to the part that sees them first."""
+    first = steps_of(estimator)[0]
+    parts = [first, *inner_estimators(first)]
+    if not all(map(is_sklearns_own, parts)):
+        return "frame" if named else "matrix"  # what its author trained it on
+    return "frame" if any(map(_is_column_aware, parts)) else "matrix"
 
 
 def _is_column_aware(part: Any) -> bool:
-    name = type(part).__name__
-    if not type(part).__module__.startswith("sklearn."):
-        return True
-    if name.startswith("HistGradientBoosting"):
+    if _is_gradient_boosting(part):
         fitted = hasattr(part, "_predictors")
         return not fitted or getattr(part, "is_categorical_", None) is not None
-    return name in {"ColumnTransformer", "FunctionTransformer", *_ENCODERS, *_IMPUTERS}
+    if is_a(part, "SimpleImputer"):
+        return not _imputes_numbers(part)
+    return is_a(part, "ColumnTransformer", "FunctionTransformer", *ENCODERS) or _is_lenient(part)
+
+
+def _is_lenient(part: Any) -> bool:
+    """Whether it does not look at the values of every column, so that they may be anything."""
+    return is_a(part, "DummyClassifier", "DummyRegressor", "MissingIndicator", *SELECTORS)
+
+
+def _is_gradient_boosting(part: Any) -> bool:
+    return is_a(part, "HistGradientBoostingClassifier", "HistGradientBoostingRegressor")
+
+
+def _imputes_numbers(imputer: Any) -> bool:
+    return getattr(imputer, "strategy", "mean") not in ("most_frequent", "constant")
 
 
 def _policies(estimator: Any, names: tuple[str, ...]) -> dict[str, _Policy]:
     """What each column may hold; a column without an entry is not restricted."""
-    first, *rest = _steps(estimator)
+    first, *rest = steps_of(estimator)
     following = _chain(rest)
-    if type(first).__name__ != "ColumnTransformer":
+    transformer = column_transformer(estimator)
+    if transformer is None:
         return dict.fromkeys(names, _leaf(first).before(following))
     policies: dict[str, _Policy] = {}
-    for name, transformer in _transformer_columns(first):
-        through = transformer == "passthrough"
-        policy = (following or _UNKNOWN) if through else _chain_of(transformer).before(following)
+    for index, step in transformer_columns(transformer):
+        policy = (_chain(_transformer_steps(step)) or _UNCHANGED).before(following)
+        name = names[index]
         policies[name] = policies.get(name, policy).beside(policy)
     return policies
 
 
-def _chain_of(estimator: Any) -> _Policy:
-    return _chain(_steps(estimator)) or _UNKNOWN
+def _transformer_steps(step: Any) -> list[Any]:
+    return steps_of(step) if is_estimator(step) else []
 
 
 def _chain(steps: list[Any]) -> _Policy | None:
@@ -181,35 +220,48 @@ def _chain(steps: list[Any]) -> _Policy | None:
     return following
 
 
-def _transformer_columns(transformer: Any) -> list[tuple[str, Any]]:
-    """(column name, fitted transformer) of each column that each transformer uses."""
-    names = getattr(transformer, "feature_names_in_", None)
-    if names is None:
-        return []
-    return [
-        (str(names[index]), step)
-        for label, step, _ in transformer.transformers_
-        if not isinstance(step, str) or step != "drop"
-        for index in transformer._transformer_to_input_indices[label]
-    ]
-
-
 def _leaf(estimator: Any) -> _Policy:
     """What one estimator takes, by scikit-learn's own tags; the unknown is not restricted."""
-    name = type(estimator).__name__
     if hasattr(estimator, "build_analyzer"):
-        return _TEXT
-    if not type(estimator).__module__.startswith("sklearn.") or _inner_estimators(estimator):
+        return _text_policy(estimator)
+    if is_a(estimator, "FunctionTransformer") and estimator.func is None:
+        return _UNCHANGED if not estimator.validate else _UNKNOWN
+    if not is_sklearns_own(estimator) or inner_estimators(estimator):
         return _UNKNOWN
-    if name in _ENCODERS or name == "FunctionTransformer":
-        return _UNKNOWN
-    if name.startswith("HistGradientBoosting"):
+    if _is_gradient_boosting(estimator):
         categorical = getattr(estimator, "is_categorical_", None) is not None
-        return _Policy("any" if categorical else "number", True, True, False)
-    if name in _IMPUTERS:
-        of_any = getattr(estimator, "strategy", "mean") in ("most_frequent", "constant")
-        return _UNKNOWN if of_any else _Policy("number", True, False, False)
-    takes_nan = bool(estimator.__sklearn_tags__().input_tags.allow_nan)
+        return _Policy("any" if categorical else "number", nan=True, infinite=True)
+    if is_a(estimator, *IMPUTERS):
+        numbers = _imputes_numbers(estimator)
+        return _Policy("number", nan=True, infinite=False) if numbers else _UNKNOWN
+    if is_a(estimator, *ENCODERS, "FunctionTransformer", "ColumnTransformer", "FeatureUnion"):
+        return _UNKNOWN
+    return _tagged(estimator)
+
+
+def _tagged(estimator: Any) -> _Policy:
+    from sklearn.utils import get_tags
+
+    tags = get_tags(estimator)
+    if tags.no_validation:
+        return _UNKNOWN
+    kind: Kind = "any" if _is_lenient(estimator) else "number"
+    if not tags.input_tags.allow_nan:
+        return _Policy(kind, nan=False, infinite=False)
+    scales = is_a(estimator, *_SCALERS)
     return _Policy(
-        "number", takes_nan, False, passes_nan=takes_nan and hasattr(estimator, "transform")
+        kind, True, infinite=not scales and not is_a(estimator, *_TREES), passes_nan=scales
     )
+
+
+def _text_policy(vectorizer: Any) -> _Policy:
+    """A text vectoriser fails on what is no text, unless a function of the user's makes it text.
+
+    Lowercasing and splitting into words are methods of strings, so they fail on anything else.
+    """
+    if not is_sklearns_own(vectorizer) or vectorizer.input != "content":
+        return _UNKNOWN
+    functions = (vectorizer.analyzer, vectorizer.preprocessor, vectorizer.strip_accents)
+    splits = vectorizer.tokenizer is None or vectorizer.analyzer != "word"
+    certain = not any(map(callable, functions)) and (vectorizer.lowercase or splits)
+    return _Policy("text", nan=False, infinite=True) if certain else _UNKNOWN

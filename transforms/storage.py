@@ -4,10 +4,15 @@ Locally a rename is atomic and replaces its target. On an object store it is a c
 so whoever renames there must be able to do it again.
 """
 
+import errno
+import glob
 import json
 import os
+import re
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,13 +39,32 @@ def exists(path: str) -> bool:
     return Path(path).exists() if is_local(path) else bool(FileSystems.exists(path))
 
 
+def absolute(path: str) -> str:
+    """The same file's name for a process that works in another folder."""
+    return str(Path(path).absolute()) if is_local(path) else path
+
+
 def list_files(folder: str) -> list[str]:
-    """All files below a folder, sorted; none if there is no such folder."""
+    """All files below a folder, sorted; none if there is no such folder.
+
+    Every name starts with the folder as it was given, so that what follows can be cut off.
+    """
     if is_local(folder):
-        found = (str(path) for path in Path(folder).rglob("*") if path.is_file())
-        return sorted(found)
-    results = FileSystems.match([join(folder, "**")])
+        below = (path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file())
+        return sorted(join(folder, path.as_posix()) for path in below)
+    results = FileSystems.match([join(literal(folder), "**")])
     return sorted(metadata.path for result in results for metadata in result.metadata_list)
+
+
+def literal(path: str) -> str:
+    """A pattern that matches just this path, whatever characters it has.
+
+    Beam lists what lies before the first special character: a folder that has one is slower.
+
+    >>> literal("gs://bucket/a[1].parquet")
+    'gs://bucket/a[[]1].parquet'
+    """
+    return re.sub(r"([*?[])", r"[\1]", path)
 
 
 def make_folder(folder: str) -> None:
@@ -51,28 +75,51 @@ def make_folder(folder: str) -> None:
 
 def read_json(path: str) -> dict[str, Any]:
     """Reads a JSON object."""
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+    with open_file(path) as file:
         return cast(dict[str, Any], json.loads(file.read()))
 
 
 def write_text(path: str, text: str) -> None:
     """Writes a small file so that a reader sees the old content or the new, never a part."""
     if is_local(path):
-        make_folder(str(Path(path).parent))
-        scratch = Path(f"{path}.{uuid.uuid4().hex}.tmp")
-        with scratch.open("w") as file:
+        with _scratch(path) as scratch, scratch.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        scratch.replace(path)
         return
     with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         file.write(text.encode())
 
 
+@contextmanager
+def _scratch(path: str) -> Iterator[Path]:
+    """A file beside a local path that takes its name when it is complete."""
+    make_folder(str(Path(path).parent))
+    scratch = Path(f"{path}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield scratch
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def remove_scratch(path: str) -> None:
+    """Removes what a process that was killed while it wrote `path` left beside it."""
+    if is_local(path):
+        name = glob.escape(Path(path).name)
+        for scratch in Path(path).parent.glob(f"{name}.{'[0-9a-f]' * 32}.tmp"):
+            scratch.unlink(missing_ok=True)
+
+
 def write_json(path: str, value: dict[str, Any]) -> None:
     """Writes a JSON object as `write_text` does."""
     write_text(path, json.dumps(value, indent=2, default=str) + "\n")
+
+
+def open_file(path: str) -> Any:
+    """Opens a binary file for reading, as it is stored."""
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def create(path: str) -> Any:
@@ -94,11 +141,41 @@ def move(source: str, target: str) -> None:
             return
         raise FileNotFoundError(f"cannot make {target} final: {source} is gone")
     if is_local(source) and is_local(target):
-        make_folder(str(Path(target).parent))
-        Path(source).replace(target)
+        _move_locally(source, target)
         return
-    FileSystems.copy([source], [target])
-    FileSystems.delete([source])
+    if _scheme(source) == _scheme(target):
+        remove(target)  # some file systems refuse to copy over a file
+        FileSystems.copy([source], [target])
+    else:
+        _copy(source, target)
+    remove(source)
+
+
+def _move_locally(source: str, target: str) -> None:
+    make_folder(str(Path(target).parent))
+    try:
+        Path(source).replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with _scratch(target) as scratch:  # the target is on another device
+            shutil.copyfile(source, scratch)
+        Path(source).unlink()
+
+
+def _copy(source: str, target: str) -> None:
+    """From one file system to another: Beam's own copy would take both for the source's."""
+    with open_file(source) as read:
+        if is_local(target):
+            with _scratch(target) as scratch, scratch.open("wb") as write:
+                shutil.copyfileobj(read, write)
+        else:
+            with create(target) as write:
+                shutil.copyfileobj(read, write)
+
+
+def _scheme(path: str) -> str:
+    return path.partition("://")[0] if not is_local(path) else ""
 
 
 def remove(path: str) -> None:
@@ -117,3 +194,10 @@ def remove_folder(folder: str) -> None:
     files = list_files(folder)
     if files:
         FileSystems.delete(files)
+
+
+def remove_empty_folder(folder: str) -> None:
+    """Removes a local folder if nothing is in it; object stores have none."""
+    if is_local(folder):
+        with suppress(OSError):
+            Path(folder).rmdir()
