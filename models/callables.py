@@ -14,7 +14,7 @@ def load_callable(reference: str) -> Callable[..., Any]:
         ModelError: the reference is malformed, or the module or function cannot be had.
     """
     module_name, colon, attribute = reference.partition(":")
-    if not colon or not module_name or not attribute:
+    if not colon or not module_name or not attribute or module_name.startswith("."):
         raise ModelError(f"expected package.module:function, got {reference!r}")
     try:
         target: Any = importlib.import_module(module_name)
@@ -23,10 +23,14 @@ def load_callable(reference: str) -> Callable[..., Any]:
             f"cannot import {module_name!r} of {reference!r}: {error}. Install the package that "
             "holds it, or put its folder on PYTHONPATH."
         ) from error
+    except Exception as error:  # the user's own code runs when it is imported
+        raise ModelError(
+            f"importing {module_name!r} of {reference!r} failed: {type(error).__name__}: {error}"
+        ) from error
     for name in attribute.split("."):
         target = getattr(target, name, None)
     if not callable(target):
         raise ModelError(
             f"{module_name!r} has no function {attribute!r}, which {reference!r} names"
         )
-    return target  # type: ignore[no-any-return]
+    return target

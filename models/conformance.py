@@ -7,9 +7,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .contract import Contract, Feature, is_text
+from .dictionaries import decode_dictionary
 
 # What Arrow's own cast from string to float64 accepts, surrounding blanks apart.
 _NUMBER = r"(?i)^\s*[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)\s*$"
+_REFUSED = "which the model refuses"
+_MAX_VALUE_CHARS = 80  # of a text that is no number: it may be a whole document
 
 
 @dataclass(frozen=True)
@@ -18,8 +21,8 @@ class Violation:
 
     Attributes:
         row: the row's index in the batch.
-        code: `null_value`, `not_finite` or `unsafe_cast`.
-        message: what was expected, what came.
+        code: `unsafe_cast`, `null_value` or `infinite_value`.
+        message: which column, what came, what was expected.
     """
 
     row: int
@@ -32,8 +35,8 @@ class Conformance:
     """What checking a batch against a contract found.
 
     Attributes:
-        casts: features whose type the model does not take as it is, cast, by name.
-        violations: at most one per row, in row order.
+        casts: features whose type the model does not take as it is, cast to float64, by name.
+        violations: at most one per row, in row order: that of the model's first such column.
     """
 
     casts: dict[str, pa.Array]
@@ -52,26 +55,26 @@ def check_conformance(batch: pa.RecordBatch, contract: Contract) -> Conformance:
     found: dict[int, Violation] = {}
     for feature in contract.features:
         column = batch.column(feature.name)
+        unsafe = None
         if feature.kind == "number":
             numbers, unsafe = as_numbers(column)
             if numbers is not column:
                 casts[feature.name] = numbers
             _note_unsafe(feature, column, unsafe, found)
-            _note_missing(feature, numbers, unsafe, found)
-            _note_infinite(feature, numbers, found)
-        else:
-            _note_missing(feature, column, None, found)
+            column = numbers
+        _note_refused(feature, column, unsafe, found)
     return Conformance(casts, tuple(found[row] for row in sorted(found)))
 
 
 def as_numbers(column: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
-    """Turns a column into numbers; the mask tells the values that do not spell one (then null)."""
-    type_ = column.type
-    if pa.types.is_dictionary(type_):
-        return as_numbers(column.dictionary_decode())
-    if is_text(type_):
+    """Turns a column into numbers; the mask tells the values that do not spell one (then null).
+
+    Integers, floats and booleans come back as they are, the same object.
+    """
+    column = decode_dictionary(column)
+    if is_text(column.type):
         return _parse(column)
-    if pa.types.is_decimal(type_) or pa.types.is_null(type_):
+    if pa.types.is_decimal(column.type) or pa.types.is_null(column.type):
         return column.cast(pa.float64()), None
     return column, None
 
@@ -89,43 +92,32 @@ def _note_unsafe(
 ) -> None:
     if unsafe is None:
         return
+    text = decode_dictionary(column)
     for row in np.flatnonzero(unsafe).tolist():
-        value = column[row].as_py()
-        found.setdefault(
-            row, Violation(row, "unsafe_cast", f"column {feature.name!r}: {value!r} is no number")
-        )
+        message = f"column {feature.name!r}: {_shown(text[row])} is no number"
+        found.setdefault(row, Violation(row, "unsafe_cast", message))
 
 
-def _note_missing(
+def _shown(value: pa.Scalar) -> str:
+    text = value.as_buffer().to_pybytes().decode(errors="replace")  # Arrow may hold broken UTF-8
+    return repr(text if len(text) <= _MAX_VALUE_CHARS else text[: _MAX_VALUE_CHARS - 1] + "…")
+
+
+def _note_refused(
     feature: Feature, column: pa.Array, unsafe: np.ndarray | None, found: dict[int, Violation]
 ) -> None:
-    if feature.nullable:
+    if feature.nullable and feature.infinite:
         return
-    missing = np.zeros(len(column), bool)
-    if column.null_count:
-        missing |= _mask(column.is_null())
-    if pa.types.is_floating(column.type) and not _sums_to_finite(column):
-        missing |= _mask(pc.fill_null(pc.is_nan(column), False))
-    if unsafe is not None:
-        missing &= ~unsafe
-    _note(
-        missing,
-        "null_value",
-        f"column {feature.name!r}: a missing value, which the model refuses",
-        found,
-    )
-
-
-def _note_infinite(feature: Feature, column: pa.Array, found: dict[int, Violation]) -> None:
-    if feature.infinite or not pa.types.is_floating(column.type) or _sums_to_finite(column):
-        return
-    infinite = _mask(pc.fill_null(pc.is_inf(column), False))
-    _note(
-        infinite,
-        "infinite_value",
-        f"column {feature.name!r}: an infinity, which the model refuses",
-        found,
-    )
+    suspect = pa.types.is_floating(column.type) and not _sums_to_finite(column)
+    where = f"column {feature.name!r}"
+    if not feature.nullable and (suspect or column.null_count):
+        missing = _mask(column.is_null(nan_is_null=suspect))
+        if unsafe is not None:
+            missing = missing & ~unsafe
+        _note(missing, "null_value", f"{where}: a missing value, {_REFUSED}: fill it in", found)
+    if not feature.infinite and suspect:
+        infinite = _mask(pc.fill_null(pc.is_inf(column), False))
+        _note(infinite, "infinite_value", f"{where}: an infinity, {_REFUSED}: replace it", found)
 
 
 def _note(mask: np.ndarray, code: str, message: str, found: dict[int, Violation]) -> None:

@@ -65,6 +65,12 @@ class Contract:
         missing = [name for name in self.names if name not in schema.names]
         if missing:
             raise ContractError(_missing_columns(missing, schema.names, model_name))
+        repeated = [name for name in self.names if schema.names.count(name) > 1]
+        if repeated:
+            raise ContractError(
+                f"model {model_name!r} needs columns {repeated}, and the input has more than one "
+                "of each. Rename the others."
+            )
         for feature in self.features:
             _check_type(feature, schema.field(feature.name).type, model_name)
 

@@ -10,6 +10,7 @@ from .artifact import Artifact
 from .contract import Contract
 from .errors import ContractError, ModelError
 from .estimator_contract import contract_of
+from .estimator_parts import is_sklearns_own, steps_of
 from .features import to_model_input
 from .model import ModelInfo
 from .outputs import OUTPUTS, to_columns
@@ -28,8 +29,9 @@ class EstimatorModel:
         self.contract = contract
         self.outputs = outputs
         self._labels = {output: _labels(estimator, output) for output in outputs}
-        # We match the columns by name ourselves and hand over a bare matrix.
-        warnings.filterwarnings("ignore", message="X does not have valid feature names")
+        # We match the columns by name ourselves: the model may see them with names or without.
+        for message in ("X does not have valid feature names", "X has feature names, but"):
+            warnings.filterwarnings("ignore", message=message)
 
     @classmethod
     def load(
@@ -42,6 +44,7 @@ class EstimatorModel:
         """Loads the estimator in a model file and derives its contract."""
         estimator, notes = load_estimator(artifact, trust)
         info = ModelInfo.of(artifact, notes)
+        _check_estimator(estimator, info)
         _check_outputs(estimator, outputs, info)
         return cls(estimator, info, contract_of(estimator, features, info.name), outputs)
 
@@ -55,13 +58,29 @@ class EstimatorModel:
         return pa.record_batch(columns)
 
 
+def _check_estimator(estimator: Any, info: ModelInfo) -> None:
+    """Raises ModelError unless this is an estimator, and a fitted one as far as one can tell."""
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    kind = type(estimator).__name__
+    if isinstance(estimator, type) or not any(hasattr(estimator, output) for output in OUTPUTS):
+        raise ModelError(
+            f"model {info.uri} is no estimator: it holds a {kind}, which has none of the methods "
+            f"{', '.join(OUTPUTS)}. Save the fitted estimator itself."
+        )
+    if not is_sklearns_own(estimator):
+        return
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError as error:
+        raise ModelError(
+            f"model {info.uri} holds a {kind} that is not fitted: save it after fit()"
+        ) from error
+
+
 def _check_outputs(estimator: Any, outputs: tuple[str, ...], info: ModelInfo) -> None:
     offered = [output for output in OUTPUTS if hasattr(estimator, output)]
-    if not offered:
-        raise ModelError(
-            f"model {info.uri} is no estimator: it holds a {type(estimator).__name__}, which has "
-            f"none of the methods {', '.join(OUTPUTS)}"
-        )
     missing = [output for output in outputs if output not in offered]
     if missing:
         raise ContractError(
@@ -77,14 +96,14 @@ def _labels(estimator: Any, output: str) -> Sequence[Any] | None:
     classes = getattr(estimator, "classes_", None)
     if classes is None or output not in ("predict_proba", "decision_function"):
         return None
-    if output == "predict_proba":
-        return classes  # type: ignore[no-any-return]
-    # One column per class, or one per pair of classes, which has no name.
-    one_per_class = getattr(estimator, "decision_function_shape", "ovr") == "ovr"
-    return classes if one_per_class and not isinstance(classes, list) else None
+    shape = getattr(steps_of(estimator)[-1], "decision_function_shape", "ovr")
+    if output == "decision_function" and shape != "ovr":
+        return None  # one column per pair of classes, which has no name
+    return classes
 
 
 def _feature_names_out(estimator: Any) -> Sequence[str] | None:
+    estimator = getattr(estimator, "best_estimator_", estimator)
     try:
         return [str(name) for name in estimator.get_feature_names_out()]
     except (AttributeError, ValueError, TypeError):

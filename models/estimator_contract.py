@@ -183,6 +183,8 @@ def _is_column_aware(part: Any) -> bool:
 
 def _is_lenient(part: Any) -> bool:
     """Whether it does not look at the values of every column, so that they may be anything."""
+    if is_a(part, "BaseBagging"):
+        return bool(part.max_features != 1.0)
     return is_a(part, "DummyClassifier", "DummyRegressor", "MissingIndicator", *SELECTORS)
 
 
@@ -243,15 +245,13 @@ def _tagged(estimator: Any) -> _Policy:
     from sklearn.utils import get_tags
 
     tags = get_tags(estimator)
-    if tags.no_validation:
+    if tags.no_validation or _is_lenient(estimator):
         return _UNKNOWN
-    kind: Kind = "any" if _is_lenient(estimator) else "number"
     if not tags.input_tags.allow_nan:
-        return _Policy(kind, nan=False, infinite=False)
+        return _Policy("number", nan=False, infinite=False)
     scales = is_a(estimator, *_SCALERS)
-    return _Policy(
-        kind, True, infinite=not scales and not is_a(estimator, *_TREES), passes_nan=scales
-    )
+    infinite = not scales and not is_a(estimator, *_TREES)
+    return _Policy("number", nan=True, infinite=infinite, passes_nan=scales)
 
 
 def _text_policy(vectorizer: Any) -> _Policy:

@@ -4,25 +4,33 @@ from typing import Any
 
 import pyarrow as pa
 
+from .contract import is_text
+
 
 def example_batch(schema: pa.Schema) -> pa.RecordBatch:
-    """One row: zeros, empty text, and null where a type has neither.
+    """One row: zeros, text that spells zero, and null where a type has neither.
 
     >>> example_batch(pa.schema([("x", pa.float32()), ("name", pa.string())])).to_pylist()
-    [{'x': 0.0, 'name': ''}]
+    [{'x': 0.0, 'name': '0'}]
     """
     bare = schema.remove_metadata()
-    arrays = [pa.array([_value(field.type)], field.type) for field in bare]
+    arrays = [_array(field.type) for field in bare]
     return pa.RecordBatch.from_arrays(arrays, schema=bare)
 
 
-def _value(type_: pa.DataType) -> Any:
+def _array(type_: pa.DataType) -> pa.Array:
     if pa.types.is_dictionary(type_):
-        return _value(type_.value_type)
+        indices = pa.array([0], type_.index_type)
+        return pa.DictionaryArray.from_arrays(
+            indices, _array(type_.value_type), ordered=type_.ordered
+        )
+    value = _value(type_)
+    return pa.nulls(1, type_) if value is None else pa.array([value], type_)
+
+
+def _value(type_: pa.DataType) -> Any:
     if pa.types.is_boolean(type_):
         return False
     if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_):
         return 0
-    if pa.types.is_string(type_) or pa.types.is_large_string(type_):
-        return ""
-    return None
+    return "0" if is_text(type_) else None

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from .conformance import as_numbers
 from .contract import Contract
+from .dictionaries import clean_dictionary, decode_dictionary
 
 
 def to_model_input(batch: pa.RecordBatch, contract: Contract) -> Any:
@@ -18,22 +20,26 @@ def to_model_input(batch: pa.RecordBatch, contract: Contract) -> Any:
         frame: `pandas.DataFrame`, columns in the model's order.
         text: object ndarray of strings, shape (rows,).
     """
+    columns = [batch.column(name) for name in contract.names]
     if contract.layout == "matrix":
-        return to_matrix([batch.column(name) for name in contract.names])
+        return to_matrix(columns)
     if contract.layout == "frame":
-        # The pandas metadata of a file could turn a feature into an index: without it, none can.
-        return batch.select(list(contract.names)).replace_schema_metadata(None).to_pandas()
-    return batch.column(contract.names[0]).to_numpy(zero_copy_only=False)
+        # The pandas metadata of a file could turn a feature into an index: a new batch has none.
+        arrays = [clean_dictionary(column) for column in columns]
+        return pa.RecordBatch.from_arrays(arrays, list(contract.names)).to_pandas()
+    return decode_dictionary(columns[0]).to_numpy(zero_copy_only=False)
 
 
 def to_matrix(columns: list[pa.Array]) -> np.ndarray:
-    """Turns numeric columns into one column-major array of shape (rows, columns).
+    """Turns columns of numbers into one column-major array of shape (rows, columns).
 
     >>> to_matrix([pa.array([1, None]), pa.array([0.5, 1.5])]).tolist()
     [[1.0, 0.5], [nan, 1.5]]
     """
-    arrays = [column.to_numpy(zero_copy_only=False) for column in map(_without_null, columns)]
-    matrix = np.empty((len(arrays), len(arrays[0])), np.result_type(*arrays))
+    numbers = [_without_null(as_numbers(column)[0]) for column in columns]
+    arrays = [column.to_numpy(zero_copy_only=False) for column in numbers]
+    dtype = np.result_type(*{array.dtype for array in arrays})
+    matrix = np.empty((len(arrays), len(arrays[0])), dtype)
     for row, array in zip(matrix, arrays, strict=True):
         row[:] = array
     return matrix.T
@@ -41,10 +47,8 @@ def to_matrix(columns: list[pa.Array]) -> np.ndarray:
 
 def _without_null(column: pa.Array) -> pa.Array:
     """Integers and booleans with nulls become float64, as they do in a data frame."""
-    if column.null_count and not pa.types.is_floating(column.type):
-        return (
-            column.cast(pa.float64())
-            if not pa.types.is_boolean(column.type)
-            else column.cast(pa.int8()).cast(pa.float64())
-        )
-    return column
+    if column.null_count == 0 or pa.types.is_floating(column.type):
+        return column
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    return column.cast(pa.float64(), safe=False)  # unsafe: integers beyond 2**53 are rounded

@@ -59,6 +59,7 @@ class ColumnarModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Loaded])
         ref: the model.
         preprocess: `package.module:function`, from the input columns to the model's.
         postprocess: `package.module:function`, from input and output columns to what is written.
+            Input columns in what it returns are left out: they are written as they came.
 
     Raises:
         ModelError: a function was named but the trust does not allow code.
@@ -141,12 +142,22 @@ def _conform(features: pa.RecordBatch, contract: Contract) -> pa.RecordBatch:
 def _call(function: BatchFunction, batch: pa.RecordBatch) -> pa.RecordBatch:
     result = function(batch)
     if not isinstance(result, pa.RecordBatch) or result.num_rows != batch.num_rows:
-        came = f"{result.num_rows} rows" if isinstance(result, pa.RecordBatch) else type(result)
+        is_batch = isinstance(result, pa.RecordBatch)
+        came = f"{result.num_rows} rows" if is_batch else f"a {type(result).__name__}"
         raise ModelOutputError(
-            f"{function.__module__}:{function.__qualname__} must return a RecordBatch of "
-            f"{batch.num_rows} rows, one for each row it got, in order; it returned {came}"
+            f"{_name_of(function)} must return a RecordBatch of {batch.num_rows} rows, one for "
+            f"each row it got, in order; it returned {came}"
         )
+    names = result.schema.names
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ModelOutputError(f"{_name_of(function)} returned several columns named {repeated}")
     return result
+
+
+def _name_of(function: BatchFunction) -> str:
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return f"{getattr(function, '__module__', '')}:{name}"
 
 
 def _new_columns(result: pa.RecordBatch, seen: pa.RecordBatch) -> pa.RecordBatch:

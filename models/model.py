@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from .artifact import Artifact, read_artifact
 from .contract import Contract
-from .errors import ModelError
 from .trust import Trust, check_hash
 
 
@@ -107,6 +106,4 @@ def _load(ref: ModelRef) -> Model:
 
     artifact = read_artifact(ref.uri)
     check_hash(artifact, ref.trust)
-    if artifact.format not in ("pickle", "skops"):
-        raise ModelError(f"model {ref.uri}: no loader for format {artifact.format}")
     return EstimatorModel.load(artifact, ref.trust, ref.outputs, ref.features)

@@ -40,6 +40,12 @@ def score_rows(
 
     Raises:
         ModelOutputError, MemoryError: these are not a row's fault, so no row is given up for them.
+
+    >>> def root(batch):
+    ...     return pa.record_batch({"root": [x.as_py() ** 0.5 for x in batch.column("x")]})
+    >>> output, rows, poison = score_rows(pa.record_batch({"x": [4, 9, None]}), root)
+    >>> output.column("root").to_pylist(), rows.tolist(), [found.row for found in poison]
+    ([2.0, 3.0], [0, 1], [2])
     """
     pieces: list[pa.RecordBatch] = []
     kept: list[np.ndarray] = []
@@ -59,8 +65,22 @@ def score_rows(
                 stack.extend(reversed(_cut(start, stop)))
     if not pieces:
         return None, np.empty(0, np.int64), poison
-    output = pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)
-    return output, np.concatenate(kept), poison
+    return _joined(pieces), np.concatenate(kept), poison
+
+
+def _joined(pieces: list[pa.RecordBatch]) -> pa.RecordBatch:
+    first = pieces[0]
+    for piece in pieces[1:]:
+        if not piece.schema.equals(first.schema):
+            raise ModelOutputError(
+                "the model gives different columns for different rows of one batch: "
+                f"{_columns(first)} for some, {_columns(piece)} for others"
+            )
+    return first if len(pieces) == 1 else pa.concat_batches(pieces)
+
+
+def _columns(batch: pa.RecordBatch) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in batch.schema)
 
 
 def _cut(start: int, stop: int) -> list[tuple[int, int]]:
@@ -69,5 +89,5 @@ def _cut(start: int, stop: int) -> list[tuple[int, int]]:
 
 
 def _message(error: Exception) -> str:
-    text = str(error) or repr(error)
+    text = (str(error) or repr(error)).encode(errors="replace").decode()  # Arrow takes no surrogate
     return text if len(text) <= _MAX_MESSAGE_CHARS else text[: _MAX_MESSAGE_CHARS - 1] + "…"

@@ -1,7 +1,9 @@
 """Loads the estimator in a model file, as far as the operator's trust goes."""
 
 import io
+import re
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from .artifact import Artifact
@@ -17,8 +19,6 @@ def load_estimator(artifact: Artifact, trust: Trust) -> tuple[Any, tuple[str, ..
         UntrustedModelError: a pickle that was not allowed, or a `.skops` with types not trusted.
         ModelError: the file is corrupt, or made by a library that the installed one cannot read.
     """
-    from sklearn.exceptions import InconsistentVersionWarning
-
     load = _load_skops if artifact.format == "skops" else _load_pickle
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -27,13 +27,9 @@ def load_estimator(artifact: Artifact, trust: Trust) -> tuple[Any, tuple[str, ..
         except ModelError:
             raise
         except Exception as error:  # whatever the file's content provokes
+            _version_notes(artifact, caught)
             raise ModelError(_unreadable(artifact, error)) from error
-    versions = {
-        str(warning.message.original_sklearn_version)
-        for warning in caught
-        if isinstance(warning.message, InconsistentVersionWarning)
-    }
-    return estimator, tuple(_compare_versions(artifact, made) for made in sorted(versions))
+    return estimator, _version_notes(artifact, caught)
 
 
 def _load_pickle(artifact: Artifact, trust: Trust) -> Any:
@@ -63,11 +59,35 @@ def _load_skops(artifact: Artifact, trust: Trust) -> Any:
 def _unreadable(artifact: Artifact, error: Exception) -> str:
     import sklearn
 
+    came = f"cannot load model {artifact.uri}: {type(error).__name__}: {error}."
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("sklearn."):
+        return (
+            f"{came} The model needs the module {error.name!r}: install the package that holds it, "
+            "or put its folder on PYTHONPATH."
+        )
     return (
-        f"cannot load model {artifact.uri}: {type(error).__name__}: {error}. It may be cut short, "
-        f"no model at all, or made by other library versions than the installed scikit-learn "
-        f"{sklearn.__version__}; install the versions it was trained with."
+        f"{came} The file may be cut short, no model at all, or made by other library versions "
+        f"than the installed scikit-learn {sklearn.__version__}; install the versions it was "
+        "trained with."
     )
+
+
+def _version_notes(
+    artifact: Artifact, caught: Sequence[warnings.WarningMessage]
+) -> tuple[str, ...]:
+    """What scikit-learn warned of: that the file was made by another version of it.
+
+    Raises:
+        ModelError: by a newer one, whose models the installed one may misread.
+    """
+    from sklearn.exceptions import InconsistentVersionWarning
+
+    versions = {
+        str(warning.message.original_sklearn_version)
+        for warning in caught
+        if isinstance(warning.message, InconsistentVersionWarning)
+    }
+    return tuple(_compare_versions(artifact, made) for made in sorted(versions))
 
 
 def _compare_versions(artifact: Artifact, made: str) -> str:
@@ -83,4 +103,6 @@ def _compare_versions(artifact: Artifact, made: str) -> str:
 
 
 def _minor(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    """The first two numbers of a version; nothing of what is no version."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return tuple(map(int, found.groups())) if found else ()

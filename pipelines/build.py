@@ -1,5 +1,7 @@
 """Wires a job: source to conform to predict to sinks to commit."""
 
+from typing import Any
+
 import apache_beam as beam
 
 from scoreline.transforms import Commit, CommitPlan, Conform, Predict, WriteParts
@@ -8,7 +10,9 @@ from scoreline.transforms.read_files import BATCHES, RECEIPTS, ReadSplits
 from .preflight import Prepared
 
 
-def build(pipeline: beam.Pipeline, prepared: Prepared, plan: CommitPlan) -> beam.PCollection:
+def build(
+    pipeline: beam.Pipeline, prepared: Prepared, plan: CommitPlan
+) -> beam.PCollection[dict[str, Any]]:
     """Builds the whole job; gives the report, as a PCollection of one dict."""
     sink = prepared.job.sinks[0]
     read = pipeline | "Read" >> ReadSplits(list(prepared.splits), prepared.columns)

@@ -2,17 +2,21 @@
 
 import logging
 import os
-import signal
 import sys
-from collections.abc import Callable, Sequence
-from types import FrameType
-from typing import Any, NoReturn
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from scoreline import __version__
 
 from .arguments import Arguments, arities, split_arguments
 from .errors import ExitCode, UsageError
 from .flags import score_parser
+from .stop import end_on_signals
+
+if TYPE_CHECKING:
+    from .display import Display
 
 _FIVE_MINUTES = f"""\
 scoreline {__version__}: score live or stored data with a trained model, every row accounted for.
@@ -20,19 +24,11 @@ scoreline {__version__}: score live or stored data with a trained model, every r
   scoreline score --model churn.joblib --allow-pickle --input 'customers/*.parquet' --output scores
 
 reads the Parquet files, checks each row against what the model takes, and writes the rows with a
-column `prediction` to scores/part-*.parquet. Rows that cannot be scored are in scores/_dead_letters,
-with the reason.
+column `prediction` to scores/part-*.parquet. Rows that cannot be scored are in
+scores/_dead_letters, with the reason.
 
   scoreline score --help     all flags
 """
-
-
-class Interrupted(BaseException):
-    """A signal asked the process to stop."""
-
-    def __init__(self, exit_code: ExitCode):
-        super().__init__(exit_code)
-        self.exit_code = exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,9 +53,12 @@ def console() -> NoReturn:
     Without Python's own tear-down: it waits for threads of Beam's that serve nobody any more, and
     costs a fifth of a second. All that matters is on disk by now.
     """
+    end_on_signals()
     code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+    with suppress(BrokenPipeError):
+        sys.stderr.flush()
     os._exit(code)
 
 
@@ -113,42 +112,48 @@ def _run(flags: dict[str, Any], arguments: Arguments) -> int:
     from scoreline.transforms.parquet_files import UnreadableFileError
 
     from .display import Display
-    from .failure import explain
+    from .failure import RunFailedError, explain
     from .job import make_job
     from .launch import run
 
-    # Beam logs every stage it runs; what a person should know, we say.
-    logging.getLogger().setLevel(logging.ERROR)
-    job = make_job(_job_values(flags))
     display = Display(quiet=flags["quiet"], as_json=flags["output_json"])
-    _raise_on_signals()
+    output = flags["output"]
     try:
-        report = run(job, arguments.beam, display, overwrite=flags["overwrite"])
+        job = make_job(_job_values(flags))
+        with _only_what_we_say(display, arguments.beam):
+            report = run(job, arguments.beam, display, overwrite=flags["overwrite"])
     except (UsageError, ContractError, UnreadableFileError) as error:
         display.error(str(error))
         return ExitCode.USAGE
     except ModelError as error:
         display.error(str(error))
         return ExitCode.MODEL_UNFIT
-    except Interrupted as interrupted:
+    except RunFailedError as error:
+        display.error(str(error))
+        return ExitCode.FAILED
+    except KeyboardInterrupt:  # only if this is a part of somebody's own program: see `console`
         display.error("interrupted: nothing was made final")
-        return interrupted.exit_code
-    except Exception as error:  # the run failed: anything that a worker, a disk or a service raised
-        display.error(explain(error))
+        return ExitCode.INTERRUPTED
+    except Exception as error:  # before anything started: whatever a disk or a service raised
+        display.error(f"{explain(error, output)}\nNothing was started.")
         return ExitCode.FAILED
     display.summary(report)
     return ExitCode(report["exit_code"])
 
 
-def _raise_on_signals() -> None:
-    for number, code in (
-        (signal.SIGINT, ExitCode.INTERRUPTED),
-        (signal.SIGTERM, ExitCode.TERMINATED),
-    ):
+@contextmanager
+def _only_what_we_say(display: "Display", beam_flags: Sequence[str]) -> Iterator[None]:
+    """Keeps Beam's log from the user, who can have it back by Beam's own flag; and warnings short.
 
-        def raise_interrupted(
-            _number: int, _frame: FrameType | None, code: ExitCode = code
-        ) -> None:
-            raise Interrupted(code)
-
-        signal.signal(number, raise_interrupted)
+    Beam logs the trace of what we explain in a line.
+    """
+    root = logging.getLogger()
+    level = root.level
+    if not any(flag.startswith("--default_sdk_harness_log_level") for flag in beam_flags):
+        root.setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.showwarning = display.warning
+        try:
+            yield
+        finally:
+            root.setLevel(level)

@@ -4,17 +4,22 @@ Only `--output-json` prints to stdout, so that a script can read it there.
 """
 
 import json
+import os
+import shutil
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from scoreline.transforms.metrics import rows_so_far
 
+from .summary import summary
+
 _REFRESH_SECS = 0.25
 _PLAIN_SECS = 10.0  # how often a log gets a line of progress
+_JOIN_SECS = 1.0
 
 
 class Display:
@@ -28,67 +33,89 @@ class Display:
     def __init__(self, *, quiet: bool = False, as_json: bool = False):
         self._quiet = quiet
         self._as_json = as_json
-        self._is_terminal = sys.stderr.isatty()
+        self._is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def note(self, text: str) -> None:
         """Prints one line, unless quiet."""
         if not self._quiet:
-            print(text, file=sys.stderr)  # noqa: T201
+            _print(text)
 
     def error(self, text: str) -> None:
         """Prints an error, however quiet."""
-        print(f"scoreline: {text}", file=sys.stderr)  # noqa: T201
+        _print(f"scoreline: {text}")
+
+    def warning(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        """Prints a warning of a library's in one line; in the form of `warnings.showwarning`."""
+        self.note(f"{category.__name__}: {' '.join(str(message).split())}")
 
     @contextmanager
-    def progress(self, total: int) -> Iterator[None]:
-        """Shows rows, rows/s and time left while the block runs."""
+    def progress(self, total: int, *, is_seen: bool = True) -> Iterator[None]:
+        """Shows rows, rows/s and time left while the block runs.
+
+        Args:
+            total: how many rows there are.
+            is_seen: whether they are read by this process, so that it can count them.
+        """
         if self._quiet:
             yield
             return
-        stopped = threading.Event()
+        self._stopped.clear()
         show = self._show_bar if self._is_terminal else self._show_lines
-        thread = threading.Thread(target=show, args=(total, stopped), daemon=True)
-        thread.start()
+        self._thread = threading.Thread(target=show, args=(total, is_seen), daemon=True)
+        self._thread.start()
         try:
             yield
         finally:
-            stopped.set()
-            thread.join()
+            self.stop()
 
-    def _show_bar(self, total: int, stopped: threading.Event) -> None:
+    def stop(self) -> None:
+        """Ends the progress display, if there is one, and leaves the terminal as it was."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(_JOIN_SECS)
+
+    def _show_bar(self, total: int, is_seen: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
             BarColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} rows"),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[rows]}"),
             TimeRemainingColumn(),
         )
         started, before = time.monotonic(), rows_so_far("read")
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("score", total=total, rate="")
-            while not stopped.wait(_REFRESH_SECS):
+            of = f"{total:,} rows"
+            task = bar.add_task("score", total=total if is_seen else None, rows=of)
+            while is_seen and not self._stopped.wait(_REFRESH_SECS):
                 rows = rows_so_far("read") - before
-                rate = rows / (time.monotonic() - started)
-                bar.update(task, completed=rows, rate=f"{rate:,.0f} rows/s")
+                text = f"{rows:,} of {of}  {rows / (time.monotonic() - started):,.0f} rows/s"
+                bar.update(task, completed=rows, rows=text)
+            self._stopped.wait()
 
-    def _show_lines(self, total: int, stopped: threading.Event) -> None:
+    def _show_lines(self, total: int, is_seen: bool) -> None:
         started, before = time.monotonic(), rows_so_far("read")
-        while not stopped.wait(_PLAIN_SECS):
+        while not self._stopped.wait(_PLAIN_SECS):
+            secs = time.monotonic() - started
+            if not is_seen:
+                self.note(f"scoring {total:,} rows for {secs:,.0f} s")
+                continue
             rows = rows_so_far("read") - before
-            rate = rows / (time.monotonic() - started)
-            self.note(f"{rows:,} of {total:,} rows, {rate:,.0f} rows/s")
+            self.note(f"{rows:,} of {total:,} rows, {rows / secs:,.0f} rows/s")
 
     def summary(self, report: dict[str, Any]) -> None:
-        """Prints the report: as JSON on stdout if asked for, otherwise for a person."""
+        """Prints the report: as JSON on stdout if asked for, and for a person unless quiet."""
         if self._as_json:
             print(json.dumps(report, indent=2))  # noqa: T201
         if self._quiet:
             return
-        from rich.console import Console
+        width = shutil.get_terminal_size().columns if self._is_terminal else None
+        color = self._is_terminal and not os.environ.get("NO_COLOR")
+        _print(summary(report, width=width, color=color))
 
-        from .summary import summary_table
 
-        console = Console(stderr=True, highlight=False, soft_wrap=not self._is_terminal)
-        console.print(summary_table(report))
+def _print(text: str) -> None:
+    with suppress(BrokenPipeError):  # whoever read our notes has gone; the run matters more
+        print(text, file=sys.stderr, flush=True)  # noqa: T201

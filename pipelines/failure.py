@@ -3,32 +3,68 @@
 import errno
 import re
 
-_STEP = re.compile(r" \[while running '(?P<step>[^']+)'\]")
+_STEP = re.compile(r"\s*\[while running '(?P<step>[^']+)'\]")
+_TRACEBACK = "Traceback (most recent call last):"
+_CLASS = re.compile(r"(?:\w+\.)*(?P<name>\w+): (?P<message>.*)", re.DOTALL)
+_NUMBER = re.compile(r"\[Errno (\d+)\]")
+_ADVICE = {
+    errno.ENOSPC: "The disk is full: make room, or choose another --output.",
+    errno.EDQUOT: "Your quota is used up: make room, or choose another --output.",
+    errno.EFBIG: "A file grew larger than it may here: see ulimit -f, or choose another --output.",
+    errno.EACCES: "Check who may read --input and write to --output.",
+    errno.EPERM: "Check who may read --input and write to --output.",
+    errno.EROFS: "The file system is read-only: choose another --output.",
+}
 
 
-def explain(error: BaseException) -> str:
-    """The cause at the bottom of an exception, the step it happened in, and what is left."""
-    step = _STEP.search(str(error))
-    cause = _root(error)
-    message = _STEP.split(str(cause))[0].strip() or repr(cause)
-    where = f" in {step['step']}" if step else ""
-    return (
-        f"the run failed{where}: {type(cause).__name__}: {message}{_advice(cause)}\n"
-        "Nothing was made final; the same command starts anew."
-    )
+class RunFailedError(Exception):
+    """A run that started did not end well; the message says why, and what is left of it."""
 
 
-def _root(error: BaseException) -> BaseException:
-    """Beam re-raises as the class it was, or as a RuntimeError whose text holds the traceback."""
-    while error.__cause__ is not None and not isinstance(error, OSError):
-        error = error.__cause__
-    return error
+def explain(error: BaseException, output: str) -> str:
+    """The cause at the bottom of an exception, the step it happened in, and what to do."""
+    chain = _chain(error)
+    text = _last_raised(str(chain[-1])) or repr(chain[-1])
+    found = (_STEP.search(str(link)) for link in chain)
+    step = next((match["step"] for match in found if match), None)
+    name, message = _named(chain[-1], _STEP.sub("", text).strip())
+    where = f" in {step.split('/')[0]}" if step else ""
+    hint = _advice(message, getattr(chain[-1], "errno", None))
+    return f"the run into {output} failed{where}: {name}: {message}{hint}"
 
 
-def _advice(cause: BaseException) -> str:
-    number = getattr(cause, "errno", None)
-    if number == errno.ENOSPC:
-        return ". The disk is full: make room, or choose another --output."
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return ". Check who may write to --output."
-    return ""
+def _chain(error: BaseException) -> list[BaseException]:
+    """From what was raised to what caused it, as far as the classes tell more than the last.
+
+    Beam re-raises as the class it was, or as a RuntimeError that holds the text of the cause.
+    """
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        if type(chain[-1]) is not RuntimeError and not _STEP.search(str(chain[-1])):
+            break
+        chain.append(cause)
+    return chain
+
+
+def _last_raised(text: str) -> str:
+    """What a worker process raised: it sends its traceback, as text."""
+    if _TRACEBACK not in text:
+        return text
+    lines = text.rstrip().rsplit(_TRACEBACK, 1)[1].lstrip("\n").splitlines()
+    is_frame = [line.startswith("  ") for line in lines]
+    first = len(lines) - is_frame[::-1].index(True) if True in is_frame else 0
+    return "\n".join(lines[first:])
+
+
+def _named(error: BaseException, text: str) -> tuple[str, str]:
+    """The class and the message; a RuntimeError of Beam's may only quote both."""
+    quoted = _CLASS.fullmatch(text)
+    if type(error) is RuntimeError and quoted and quoted["name"].endswith(("Error", "Exception")):
+        return quoted["name"], quoted["message"]
+    return type(error).__name__, text
+
+
+def _advice(message: str, number: int | None) -> str:
+    quoted = _NUMBER.search(message)
+    advice = _ADVICE.get(int(quoted[1]) if quoted else number or 0)
+    return f"\n{advice}" if advice else ""

@@ -1,6 +1,7 @@
 """The job: what to read, which model, where to write. Frozen, typed, checked on creation."""
 
 import hashlib
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from scoreline.models.outputs import OUTPUTS
 
 from .errors import UsageError
+from .near import near_name
 
 
 class _Part(BaseModel):
@@ -24,10 +26,17 @@ class FilesSource(_Part):
 class TrustSpec(_Part):
     """What the model file may do when it is loaded."""
 
-    sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$")
+    sha256: str | None = None
     allow_pickle: bool = False
     allow_code: bool = False
     skops_types: tuple[str, ...] = ()
+
+    @field_validator("sha256")
+    @classmethod
+    def _is_hash(cls, sha256: str | None) -> str | None:
+        if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+            raise ValueError(f"expected 64 hexadecimal digits, got {sha256!r}")
+        return sha256
 
 
 class ModelSpec(_Part):
@@ -45,7 +54,10 @@ class ModelSpec(_Part):
     def _known_outputs(cls, outputs: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [output for output in outputs if output not in OUTPUTS]
         if unknown:
-            raise ValueError(f"expected some of {', '.join(OUTPUTS)}; got {', '.join(unknown)}")
+            hint = near_name(unknown[0], OUTPUTS)
+            raise ValueError(
+                f"expected some of {', '.join(OUTPUTS)}, got {', '.join(unknown)}{hint}"
+            )
         return tuple(dict.fromkeys(outputs))
 
 
@@ -101,4 +113,6 @@ def make_job(values: dict[str, Any]) -> Job:
 
 def _explain(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "value_error":  # one of the validators above: it says what came
+        return f"{where}: {problem['ctx']['error']}"
     return f"{where}: {problem['msg']}, got {problem['input']!r}"

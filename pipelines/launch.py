@@ -1,26 +1,32 @@
 """Starts a job and waits for its report."""
 
 import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
 import yaml
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    StandardOptions,
+)
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from scoreline.transforms import CommitPlan
-from scoreline.transforms.commit import INTENT, REPORT
-from scoreline.transforms.storage import exists, join, read_json, remove_folder, write_text
+from scoreline.transforms.commit import REPORT
+from scoreline.transforms.layout import FileLayout
+from scoreline.transforms.storage import absolute, join, read_json, write_text
 
 from .build import build
 from .display import Display
 from .errors import UsageError
+from .failure import RunFailedError, explain
 from .job import Job
-from .preflight import Prepared, check, layout_of
-from .run_folder import Heartbeat, new_run_id, recover
+from .preflight import Prepared, check, check_places, layout_of
+from .run_folder import Claim, new_run_id, recover
+from .stop import undone_by_signals
 
 # Beam's DirectRunner first tries to download another runner; the in-process one is what it ends at.
 _IN_PROCESS = (None, "DirectRunner", "FnApiRunner")
@@ -35,24 +41,51 @@ def run(
 
     Raises:
         UsageError, ContractError, UnreadableFileError, ModelError: nothing was started.
-        Exception: whatever made the run fail; nothing was made final.
+        RunFailedError: the run did not end well; says what is left.
     """
     layout = layout_of(job)
+    check_places(layout)
     recovery = recover(layout, job.fingerprint)
     for note in recovery.notes:
         display.note(note)
     if recovery.report is not None:
         return recovery.report
     existing = layout.existing()
-    _check_output(layout.foreign(), existing, overwrite=overwrite, output=layout.output)
+    _check_output(layout, existing, overwrite=overwrite)
     prepared = check(job)
     _check_input_is_not_output(prepared, existing)
     options = PipelineOptions(list(beam_flags), save_main_session=False)
     plan = _plan(prepared, tuple(existing), options.view_as(StandardOptions).runner)
-    with Heartbeat(layout, plan.run_id), _debris_removed(plan):
-        write_text(join(plan.run_folder, "job.yaml"), _as_yaml(job))
-        _run_pipeline(prepared, plan, options, display)
-    return read_json(join(plan.run_folder, REPORT))
+    return _run_claimed(prepared, plan, options, display)
+
+
+def _run_claimed(
+    prepared: Prepared, plan: CommitPlan, options: PipelineOptions, display: Display
+) -> dict[str, Any]:
+    claim = Claim(plan.layout, plan.run_id, list(plan.removes))
+    with undone_by_signals(lambda: _stop(claim, display)):
+        try:
+            claim.take()
+            write_text(join(plan.run_folder, "job.yaml"), _as_yaml(prepared.job))
+            _run_pipeline(prepared, plan, options, display)
+            report = read_json(join(plan.run_folder, REPORT))
+        except (UsageError, KeyboardInterrupt):
+            claim.undo()
+            raise
+        except Exception as error:  # whatever a worker, a disk or a service raised
+            cause = explain(error, plan.layout.output)
+            raise RunFailedError(f"{cause}\n{_sentence(claim.undo())}") from error
+        claim.release()
+    return report
+
+
+def _stop(claim: Claim, display: Display) -> str:
+    display.stop()
+    return claim.undo()
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _run_pipeline(
@@ -64,26 +97,31 @@ def _run_pipeline(
     gc.freeze()
     pipeline = beam.Pipeline(runner=runner, options=options)
     build(pipeline, prepared, plan)
-    with display.progress(sum(split.num_rows for split in prepared.splits)):
+    # What another process reads cannot be counted here.
+    mode = options.view_as(DirectOptions).direct_running_mode
+    is_seen = named in _IN_PROCESS and mode != "multi_processing"
+    with display.progress(sum(split.num_rows for split in prepared.splits), is_seen=is_seen):
         pipeline.run().wait_until_finish()
 
 
-def _check_output(foreign: list[str], existing: list[str], *, overwrite: bool, output: str) -> None:
+def _check_output(layout: FileLayout, existing: list[str], *, overwrite: bool) -> None:
+    foreign = layout.foreign()
     if foreign:
         raise UsageError(
-            f"{output} holds files that scoreline did not write, such as {foreign[0]}; readers "
-            "would take them for predictions. Choose an empty or new --output."
+            f"{layout.output} holds files that scoreline did not write, such as {foreign[0]}; "
+            "readers would take them for predictions. Choose an empty or new --output."
         )
     if existing and not overwrite:
+        more = f" and {len(existing) - 1} more" if existing[1:] else ""
         raise UsageError(
-            f"{output} holds the {len(existing)} files of an earlier run. Choose another --output, "
-            "or replace them with --overwrite."
+            f"--output {layout.output} exists: {existing[0]}{more}. Choose another --output, or "
+            "replace what is there with --overwrite."
         )
 
 
 def _check_input_is_not_output(prepared: Prepared, existing: list[str]) -> None:
-    inputs = {range_.path for split in prepared.splits for range_ in split.ranges}
-    both = sorted(inputs & set(existing))
+    inputs = {absolute(range_.path) for split in prepared.splits for range_ in split.ranges}
+    both = sorted(path for path in existing if absolute(path) in inputs)
     if both:
         raise UsageError(f"{both[0]} is both input and output. Choose another --output.")
 
@@ -116,15 +154,3 @@ def _plan(prepared: Prepared, removes: tuple[str, ...], runner: str | None) -> C
 
 def _as_yaml(job: Job) -> str:
     return yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False)
-
-
-@contextmanager
-def _debris_removed(plan: CommitPlan) -> Iterator[None]:
-    """Removes what a failed run staged, unless its intent says that it can be finished."""
-    try:
-        yield
-    except BaseException:
-        if not exists(join(plan.run_folder, INTENT)):
-            remove_folder(plan.run_folder)
-            remove_folder(plan.layout.own_folder(plan.run_id))
-        raise

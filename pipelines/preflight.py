@@ -2,25 +2,26 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import pyarrow as pa
 
 from scoreline.models.contract import Contract
-from scoreline.models.errors import ModelOutputError
+from scoreline.models.errors import ModelError, ModelOutputError
 from scoreline.models.example import example_batch
 from scoreline.models.handler import ColumnarModelHandler, Loaded
 from scoreline.models.model import Model, ModelRef, load_model, pinned
 from scoreline.models.reserved import PREFIX
 from scoreline.models.trust import Trust
-from scoreline.transforms.layout import FileLayout
+from scoreline.transforms.layout import EXTENSION, FileLayout
+from scoreline.transforms.match_files import match_files
+from scoreline.transforms.output_columns import ROW_ID
 from scoreline.transforms.parquet_files import ParquetInfo, Split, inspect_parquet, plan_splits
-from scoreline.transforms.read_files import match_files
 from scoreline.transforms.storage import is_local
 
 from .errors import UsageError
 from .job import Job
+from .near import near_file, near_name
 
 _FOOTER_THREADS = 16  # footers are small: the wait for an object store is what takes the time
 
@@ -51,8 +52,43 @@ class Prepared:
 
 
 def layout_of(job: Job) -> FileLayout:
-    """Where a job's files go."""
-    return FileLayout(job.sinks[0].path, job.dead_letters.path, job.report.path)
+    """Where a job's files go.
+
+    Raises:
+        UsageError: they would lie among each other.
+    """
+    try:
+        return FileLayout(job.sinks[0].path, job.dead_letters.path, job.report.path)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def check_places(layout: FileLayout) -> None:
+    """Checks that each place can be what its name says: a folder, or one file.
+
+    Raises:
+        UsageError: a file is where a folder has to be, or the other way round.
+    """
+    for flag, path in (
+        ("--output", layout.output),
+        ("--dead-letters", layout.dead_letter_path),
+        ("--report", layout.run_root),
+    ):
+        is_file = path.endswith(EXTENSION) and flag != "--report"
+        if not is_local(path):
+            continue
+        if is_file and Path(path).is_dir():
+            raise UsageError(
+                f"{flag} {path} names one file, but there is a folder of that name. Choose a name "
+                f"that does not end in {EXTENSION} for a folder, or a new name."
+            )
+        above = Path(path).parent if is_file else Path(path)
+        blocking = [folder for folder in (above, *above.parents) if folder.is_file()]
+        if blocking:
+            raise UsageError(
+                f"{flag} {path} cannot be a place to write to: {blocking[0]} is a file, not a "
+                f"folder. Choose a folder, or one file whose name ends in {EXTENSION}."
+            )
 
 
 def check(job: Job) -> Prepared:
@@ -64,7 +100,7 @@ def check(job: Job) -> Prepared:
     """
     infos = inspect_inputs(job.source.path)
     schema = common_schema(infos)
-    model = load_model(_model_ref(job))
+    model = _load(job)
     handler = ColumnarModelHandler(
         pinned(_model_ref(job), model), job.model.preprocess, job.model.postprocess
     )
@@ -86,6 +122,14 @@ def check(job: Job) -> Prepared:
     )
 
 
+def _load(job: Job) -> Model:
+    uri = job.model.uri
+    if is_local(uri) and not Path(uri).is_file():
+        what = "is a folder" if Path(uri).is_dir() else "does not exist"
+        raise ModelError(f"cannot read --model {uri}: it {what}{near_file(uri)}")
+    return load_model(_model_ref(job))
+
+
 def _model_ref(job: Job) -> ModelRef:
     spec = job.model
     trust = Trust(
@@ -102,23 +146,10 @@ def inspect_inputs(patterns: tuple[str, ...]) -> list[ParquetInfo]:
 
 
 def _match(pattern: str) -> list[str]:
-    if is_local(pattern) and Path(pattern).is_dir():
-        pattern = f"{pattern.rstrip('/')}/**"
     paths = match_files(pattern)
     if not paths:
-        raise UsageError(f"no file matches --input {pattern}{_hint(pattern)}")
+        raise UsageError(f"no file matches --input {pattern}{near_file(pattern)}")
     return paths
-
-
-def _hint(pattern: str) -> str:
-    folder = Path(pattern).parent
-    if not is_local(pattern) or not folder.is_dir():
-        return f": there is no folder {folder}" if is_local(pattern) else ""
-    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    near = get_close_matches(Path(pattern).name, names, n=1)
-    if near:
-        return f". Did you mean {folder / near[0]}?"
-    return f": {folder} holds {', '.join(names[:5]) or 'nothing'}{' ...' if names[5:] else ''}"
 
 
 def common_schema(infos: list[ParquetInfo]) -> pa.Schema:
@@ -134,10 +165,16 @@ def common_schema(infos: list[ParquetInfo]) -> pa.Schema:
     names = first.schema.names
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise UsageError(f"{first.path} has several columns named {repeated}: rename them")
+        raise UsageError(
+            f"{first.path} has several columns of one name: {repeated}. It could not be told which "
+            "one the model takes: rename them in the input."
+        )
     reserved = [name for name in names if name.startswith(PREFIX)]
     if reserved:
-        raise UsageError(f"{first.path}: the names {reserved} are reserved: rename the columns")
+        raise UsageError(
+            f"{first.path} has the columns {reserved}, but names that start with {PREFIX} are "
+            "scoreline's own: rename them in the input."
+        )
     return first.schema
 
 
@@ -160,9 +197,10 @@ def _difference(first: ParquetInfo, other: ParquetInfo) -> str:
 def _check_keep(keep: tuple[str, ...] | None, schema: pa.Schema) -> None:
     for name in keep or ():
         if name not in schema.names:
-            near = get_close_matches(name, schema.names, n=1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise UsageError(f"--keep {name}: no such column. {hint}The input has {schema.names}")
+            raise UsageError(
+                f"--keep {name}: the input's columns are {schema.names}"
+                f"{near_name(name, schema.names)}"
+            )
 
 
 def _columns(job: Job, model: Model) -> tuple[str, ...] | None:
@@ -178,16 +216,18 @@ def _output_schema(job: Job, schema: pa.Schema, loaded: Loaded) -> pa.Schema:
     Where the model does not take the made-up row, the types of its outputs are left open.
     """
     sink = job.sinks[0]
-    kept = schema if sink.keep is None else pa.schema([schema.field(name) for name in sink.keep])
-    outputs = _probe(schema, loaded)
-    clash = sorted(set(kept.names) & {field.name for field in outputs})
+    names = schema.names if sink.keep is None else dict.fromkeys(sink.keep)
+    kept = [schema.field(name) for name in names]
+    added = _probe(schema, loaded)
+    if sink.row_id:
+        added.append(pa.field(ROW_ID, pa.string()))
+    clash = sorted({field.name for field in kept} & {field.name for field in added})
     if clash:
         raise UsageError(
-            f"the input already has the columns {clash} that the model writes. Rename them in the "
+            f"the input already has the columns {clash} that are to be written. Rename them in the "
             "input, or leave them out with --keep."
         )
-    row_id = [pa.field("row_id", pa.string())] if sink.row_id else []
-    return pa.schema([*kept.remove_metadata(), *outputs, *row_id])
+    return pa.schema([*kept, *added])
 
 
 def _probe(schema: pa.Schema, loaded: Loaded) -> list[pa.Field]:

@@ -1,36 +1,34 @@
-"""Run ids, heartbeats, and what to do about a run that was interrupted.
+"""Run ids, and what becomes of a run that was interrupted or that failed.
 
-A run that lives has a heartbeat beside its staged parts. One whose process is gone, or whose
-heartbeat is older than a minute where its process cannot be seen, is interrupted: with an intent it
-is rolled forward, without one its debris is removed.
+The intent decides: a run that has one is rolled forward, by whoever comes next; a run that has none
+is removed.
 """
 
-import os
+import json
 import secrets
-import socket
-import threading
-import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from scoreline.transforms.commit import HEARTBEAT, INTENT, is_closed, roll_forward
+from scoreline.transforms.commit import HEARTBEAT, INTENT, REPORT, is_closed, roll_forward
 from scoreline.transforms.layout import FileLayout
 from scoreline.transforms.storage import (
     exists,
+    is_local,
     join,
     list_files,
     read_json,
     remove,
+    remove_empty_folder,
     remove_folder,
-    write_json,
+    remove_scratch,
 )
 
 from .errors import UsageError
-
-_BEAT_SECS = 10.0
-_STALE_SECS = 60.0
+from .heartbeat import Heartbeat, is_alive
+from .lock import locked
 
 
 def new_run_id() -> str:
@@ -51,122 +49,163 @@ class Recovery:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Found:
+    run_id: str
+    run_folder: str
+    heartbeat: dict[str, Any] | None
+
+
 def recover(layout: FileLayout, fingerprint: str) -> Recovery:
     """Finishes or removes what interrupted runs left at an output.
 
     Raises:
         UsageError: another run is writing there now.
     """
+    if not exists(layout.own_run_root) and is_local(layout.own_run_root):
+        return Recovery(None, ())
     notes: list[str] = []
-    same: dict[str, Any] | None = None
-    for run_id, run_folder, heartbeat in _unfinished(layout):
-        if heartbeat is not None and is_alive(heartbeat):
-            raise UsageError(_busy(layout, run_id, heartbeat))
-        if exists(join(run_folder, INTENT)):
-            intent = read_json(join(run_folder, INTENT))
-            report = roll_forward(run_folder)
-            notes.append(f"finished run {run_id}, which was interrupted while it was committing")
-            same = report if intent["fingerprint"] == fingerprint else same
-        else:
-            remove_folder(run_folder)
-            notes.append(f"removed what run {run_id} left, which was interrupted before committing")
-        remove_folder(layout.own_folder(run_id)) if run_folder != layout.own_folder(
-            run_id
-        ) else None
-    return Recovery(same, tuple(notes))
+    report: dict[str, Any] | None = None
+    with locked(layout.own_run_root):
+        for found in _unfinished(layout):
+            _refuse_if_alive(layout, found)
+            intent = _read_intent(found.run_folder)
+            notes.append(_settle(layout, found, has_intent=intent is not None))
+            if intent is not None and intent["fingerprint"] == fingerprint:
+                report = read_json(join(found.run_folder, REPORT))
+    return Recovery(report, tuple(notes))
 
 
-def _unfinished(layout: FileLayout) -> list[tuple[str, str, dict[str, Any] | None]]:
-    """(run id, run folder, heartbeat) of each run that has not ended, oldest first."""
-    root = layout.own_run_root
-    run_ids = {path.removeprefix(root + "/").split("/")[0] for path in list_files(root)}
+def _settle(layout: FileLayout, found: _Found, *, has_intent: bool) -> str:
+    own = layout.own_folder(found.run_id)
+    if is_closed(found.run_folder):
+        said = f"run {found.run_id} had finished when it was interrupted: nothing was left to do"
+    elif has_intent:
+        roll_forward(found.run_folder)
+        said = f"completed run {found.run_id}, which was interrupted while it made its files final"
+    else:
+        remove_folder(found.run_folder)
+        remove_folder(own)
+        return f"removed what run {found.run_id} left, which was interrupted before its end"
+    remove(join(own, HEARTBEAT))
+    remove_scratch(join(own, HEARTBEAT))
+    remove_empty_folder(own)
+    return said
+
+
+def _unfinished(layout: FileLayout) -> list[_Found]:
+    """Each run that has not ended, or whose process ended before it said so; oldest first."""
+    root = join(layout.own_run_root, "")
+    run_ids = {path.removeprefix(root).split("/")[0] for path in list_files(layout.own_run_root)}
     runs = []
     for run_id in sorted(run_ids):
         path = join(layout.own_folder(run_id), HEARTBEAT)
         heartbeat = read_json(path) if exists(path) else None
         run_folder = heartbeat["run_folder"] if heartbeat else layout.run_folder(run_id)
-        if is_closed(run_folder):
-            remove(path)
-        else:
-            runs.append((run_id, run_folder, heartbeat))
+        if heartbeat is not None or not is_closed(run_folder):
+            runs.append(_Found(run_id, run_folder, heartbeat))
     return runs
 
 
-def _busy(layout: FileLayout, run_id: str, heartbeat: dict[str, Any]) -> str:
-    return (
-        f"run {run_id} is writing to {layout.output} now (process {heartbeat['pid']} on "
-        f"{heartbeat['host']}). Wait until it ends, or choose another --output."
-    )
+def _refuse_if_alive(layout: FileLayout, found: _Found) -> None:
+    heartbeat = found.heartbeat
+    if heartbeat is not None and is_alive(heartbeat):
+        raise UsageError(
+            f"run {found.run_id} is writing to {layout.output} now (process {heartbeat['pid']} on "
+            f"{heartbeat['host']}). Wait until it ends, or choose another --output."
+        )
 
 
-def is_alive(heartbeat: dict[str, Any]) -> bool:
-    """Whether the process that wrote a heartbeat still runs, as far as can be told from here."""
-    if heartbeat["host"] == socket.gethostname():
-        return _started_at(heartbeat["pid"]) == heartbeat["pid_started"]
-    return bool(time.time() - heartbeat["at"] < _STALE_SECS)
-
-
-def _started_at(pid: int) -> str | None:
-    """When a process started, in the kernel's own ticks; None if there is none of this id."""
+def _read_intent(run_folder: str) -> dict[str, Any] | None:
+    """A run's intent; None if there is none, or what `_abandon` leaves in its place."""
+    path = join(run_folder, INTENT)
+    if not exists(path):
+        return None
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return None if Path("/proc/self").exists() or not _exists(pid) else "unknown"
-    return stat.rsplit(")", 1)[1].split()[19]
+        return read_json(path)
+    except json.JSONDecodeError:
+        return None
 
 
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+class Claim:
+    """A run's place at its output: nobody else may write there while it lives.
 
+    Args:
+        layout: where the run writes.
+        run_id: the run's name.
+        existing: the final files that were there when the user was told what would happen.
+    """
 
-class Heartbeat:
-    """Shows that a run lives, from `with` to its end."""
-
-    def __init__(self, layout: FileLayout, run_id: str):
-        self._path = join(layout.own_folder(run_id), HEARTBEAT)
+    def __init__(self, layout: FileLayout, run_id: str, existing: list[str]):
         self._layout = layout
         self._run_id = run_id
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="scoreline-heartbeat", daemon=True)
+        self._existing = existing
+        self._heartbeat = Heartbeat(layout, run_id)
+        self._made = _missing_folders(layout)
 
-    def __enter__(self) -> "Heartbeat":
+    def take(self) -> None:
         """Claims the output.
 
         Raises:
-            UsageError: another run claimed it at the same time.
+            UsageError: another run did so, or has changed what is there, since this one began.
         """
-        self._write()
-        for run_id, _, heartbeat in _unfinished(self._layout):
-            if run_id != self._run_id and heartbeat is not None and is_alive(heartbeat):
-                remove_folder(self._layout.own_folder(self._run_id))
-                raise UsageError(_busy(self._layout, run_id, heartbeat))
-        self._thread.start()
-        return self
+        with locked(self._layout.own_run_root):
+            for found in _unfinished(self._layout):
+                _refuse_if_alive(self._layout, found)
+            if self._layout.existing() != self._existing:
+                raise UsageError(
+                    f"another run has just changed {self._layout.output}. Choose another --output, "
+                    "or give the command again."
+                )
+            self._heartbeat.start()
 
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-        remove(self._path)
+    def release(self) -> None:
+        """Ends a run that is complete."""
+        self._heartbeat.stop()
+        remove_empty_folder(self._layout.own_folder(self._run_id))
+        remove_empty_folder(self._layout.own_run_root)
 
-    def _beat(self) -> None:
-        while not self._stopped.wait(_BEAT_SECS):
-            self._write()
-
-    def _write(self) -> None:
-        write_json(
-            self._path,
-            {
-                "run_id": self._run_id,
-                "run_folder": self._layout.run_folder(self._run_id),
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "pid_started": _started_at(os.getpid()),
-                "at": time.time(),
-            },
+    def undo(self) -> str:
+        """Removes what a run has left that cannot go on; says what is left of it."""
+        own, folder = (
+            self._layout.own_folder(self._run_id),
+            self._layout.run_folder(self._run_id),
         )
+        if is_closed(folder):
+            self.release()
+            return "the run had just finished: its output is complete."
+        if not _abandon(folder):
+            self._heartbeat.stop(leave=True)
+            return (
+                "its files are being made final: give the same command again, and it completes "
+                "the run."
+            )
+        with suppress(OSError):  # what keeps the run from writing may keep us from removing
+            self._heartbeat.stop()
+        remove_folder(own)
+        remove_folder(folder)
+        for made in self._made:
+            remove_empty_folder(made)
+        return "nothing was made final; the same command starts anew."
+
+
+def _abandon(run_folder: str) -> bool:
+    """Takes the place of a run's intent, so that none of its threads can still write one."""
+    path = join(run_folder, INTENT)
+    if not is_local(path):
+        return not exists(path)
+    try:
+        Path(path).open("x").close()
+    except FileExistsError:
+        return False
+    except OSError:  # no such folder yet, or no room
+        return not exists(path)
+    return True
+
+
+def _missing_folders(layout: FileLayout) -> list[str]:
+    """The local folders that a run will have to make, the deepest first."""
+    roots = [Path(root) for root in (layout.own_run_root, layout.run_root) if is_local(root)]
+    folders = dict.fromkeys(folder for root in roots for folder in (root, *root.parents))
+    missing = [str(folder) for folder in folders if not folder.exists()]
+    return sorted(missing, key=len, reverse=True)

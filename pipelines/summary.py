@@ -1,33 +1,47 @@
-"""The table that a person reads when a run has ended."""
+"""What a person reads when a run has ended: a table; nothing in it is cut that could be copied."""
 
+import json
+import math
+import shlex
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+_BOLD, _RED, _YELLOW, _END = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
+_MIN_EXAMPLE = 20  # characters; on a terminal that is narrower than this, lines wrap
 
 
-def summary_table(report: dict[str, Any]) -> RenderableType:
-    """Turns a report into what a person wants to know, in the order in which they ask."""
-    rows = report["rows"]
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column()
-    table.add_row("read", f"{rows['read']:,} rows")
-    table.add_row("predicted", f"{rows['predicted']:,}")
-    table.add_row("dead letters", _dead_letters(report))
-    for code, count in report["dead_letters"].items():
-        table.add_row(f"  {code}", f"{count:,}   e.g. {report['dead_letter_examples'][code]}")
-    model = report["model"]
-    table.add_row("model", f"{model['name']}, version {model['version']}")
-    for note in model["notes"]:
-        table.add_row("", Text(note, style="yellow"))
-    table.add_row("time", f"{report['duration_secs']:.1f} s, {report['rows_per_sec']:,} rows/s")
-    table.add_row("predictions", report["output"])
-    if rows["dead_lettered"]:
-        table.add_row("rejected rows", report["dead_letters_output"])
-    table.add_row("report", f"{report['run_folder']}/report.json")
-    return Group(table, *_verdict(report))
+def summary(report: dict[str, Any], *, width: int | None = None, color: bool = False) -> str:
+    """Turns a report into what a person wants to know, in the order in which they ask.
+
+    Args:
+        report: of a run.
+        width: of the terminal; examples are shortened to it, paths never are.
+        color: whether to use the terminal's colours.
+    """
+    rows = [
+        ("read", f"{report['rows']['read']:,} rows"),
+        ("predicted", f"{report['rows']['predicted']:,}"),
+        ("dead letters", _dead_letters(report)),
+        *_codes(report),
+        ("model", f"{report['model']['name']}, version {report['model']['version']}"),
+        *(("", _paint(note, _YELLOW, color)) for note in report["model"]["notes"]),
+        ("time", f"{report['duration_secs']:.1f} s, {report['rows_per_sec']:,} rows/s"),
+        ("predictions", report["output"]),
+    ]
+    if report["rows"]["dead_lettered"]:
+        rows.append(("rejected rows", report["dead_letters_output"]))
+    rows.append(("report", f"{report['run_folder']}/report.json"))
+    margin = max(len(label) for label, _ in rows) + 2
+    lines = []
+    for label, value in rows:
+        if label.startswith(" ") and width is not None:
+            value = _fit(value, max(_MIN_EXAMPLE, width - margin))
+        lines.append(_paint(label.ljust(margin), _BOLD, color) + value)
+    lines += [_paint(line, _RED, color) for line in _broken(report)]
+    return "\n".join(lines + _next(report))
+
+
+def _paint(text: str, code: str, color: bool) -> str:
+    return f"{code}{text}{_END}" if color else text
 
 
 def _dead_letters(report: dict[str, Any]) -> str:
@@ -38,26 +52,69 @@ def _dead_letters(report: dict[str, Any]) -> str:
     return f"{rows['dead_lettered']:,}   {ratio:.2%} of the rows (limit {limit:.2%})"
 
 
-def _verdict(report: dict[str, Any]) -> list[RenderableType]:
-    lines: list[RenderableType] = []
-    rows = report["rows"]
+def _codes(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """One line for each reason: how many rows, and one of them."""
+    lines = []
+    for code, count in report["dead_letters"].items():
+        example = " ".join(report["dead_letter_examples"][code].split())
+        lines.append((f"  {code}", f"{count:,}   e.g. {example}"))
+    return lines
+
+
+def _fit(text: str, width: int) -> str:
+    """Shortens an example: first the folders of its file, then its end.
+
+    >>> _fit("1   e.g. /a/long/way/to/part.parquet#5: column 'a': no number", 50)
+    "1   e.g. …/part.parquet#5: column 'a': no number"
+    """
+    if len(text) <= width:
+        return text
+    count, example = text.split("e.g. ", 1)
+    place, hash_, rest = example.partition("#")
+    if hash_ and "/" in place:
+        example = f"…/{place.rsplit('/', 1)[1]}#{rest}"
+    text = f"{count}e.g. {example}"
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _broken(report: dict[str, Any]) -> list[str]:
+    """The limits that the run broke."""
+    lines = []
     if report["unaccounted"]:
-        lines.append(Text("rows are not accounted for: " + "; ".join(report["unaccounted"]), "red"))
-    if rows["read"] and rows["dead_lettered"] / rows["read"] > report["max_dead_letter_ratio"]:
         lines.append(
-            Text(
-                "more dead letters than the limit: the predictions are there, but the run ends "
-                "with code 3. Raise it with --max-dead-letter-ratio if you expect so many.",
-                "red",
-            )
+            "rows are not accounted for: " + "; ".join(report["unaccounted"]) + ". The predictions "
+            "are there, but do not rely on them: was the input written to during the run?"
         )
-    if rows["dead_lettered"]:
-        where = report["dead_letters_output"]
+    if _is_over(report):
         lines.append(
-            Text(
-                'look at them:  python -c "import pyarrow.parquet as pq; '
-                f"print(pq.read_table('{where}', columns=['row_id', 'error_code', "
-                "'error_message']).to_pandas())\""
-            )
+            "more dead letters than the limit: the predictions are there, but the run ends with "
+            "code 3."
+        )
+    return lines
+
+
+def _is_over(report: dict[str, Any]) -> bool:
+    rows = report["rows"]
+    return bool(
+        rows["read"] and rows["dead_lettered"] / rows["read"] > report["max_dead_letter_ratio"]
+    )
+
+
+def _next(report: dict[str, Any]) -> list[str]:
+    """Commands to type next."""
+    rows = report["rows"]
+    if not rows["dead_lettered"]:
+        return []
+    where = json.dumps(report["dead_letters_output"], ensure_ascii=False)
+    code = (
+        f"import pyarrow.parquet as pq; print(pq.read_table({where}, "
+        'columns=["row_id", "error_code", "error_message"]).to_pandas().to_string())'
+    )
+    lines = [f"look at them:  python -c {shlex.quote(code)}"]
+    if _is_over(report):
+        ratio = math.ceil(100 * rows["dead_lettered"] / rows["read"]) / 100
+        lines.append(
+            "if you expect so many, give the same command with:  --overwrite "
+            f"--max-dead-letter-ratio {ratio:g}"
         )
     return lines

@@ -4,7 +4,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 
-class RecordBatchCoder(beam.coders.Coder):  # type: ignore[misc]
+class RecordBatchCoder(beam.coders.Coder):
     """Encodes just the rows of a batch; Beam's default would pickle the whole parent buffers."""
 
     def encode(self, batch: pa.RecordBatch) -> bytes:

@@ -4,25 +4,28 @@ The intent is the point of no return. Before it, what was staged is debris; afte
 next can do the rest, as often as it takes: every step of `roll_forward` may be repeated.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .layout import EXTENSION, FileLayout
+from .merge_parts import merge_parts
+from .part_writer import PartWriter
 from .receipts import Account, GatherReceipts, Receipt, add_up
 from .storage import (
-    create,
+    absolute,
     exists,
     join,
     move,
     read_json,
     remove,
     remove_folder,
+    remove_scratch,
     write_json,
     write_text,
 )
@@ -72,7 +75,7 @@ class CommitPlan:
         return self.layout.staging(self.run_id)
 
 
-class Commit(beam.PTransform):  # type: ignore[misc]
+class Commit(beam.PTransform[beam.PCollection[Receipt], beam.PCollection[dict[str, Any]]]):
     """Gathers all receipts of a run in one place, checks them, and makes the output final.
 
     It gives the report, as one dict. Every split gives a receipt, so a run that reads no row
@@ -83,7 +86,7 @@ class Commit(beam.PTransform):  # type: ignore[misc]
         super().__init__()
         self._plan = plan
 
-    def expand(self, receipts: beam.PCollection) -> beam.PCollection:
+    def expand(self, receipts: beam.PCollection[Receipt]) -> beam.PCollection[dict[str, Any]]:
         """One group of all receipts."""
         return (
             receipts
@@ -92,7 +95,7 @@ class Commit(beam.PTransform):  # type: ignore[misc]
         )
 
 
-class _CommitFn(beam.DoFn):  # type: ignore[misc]
+class _CommitFn(beam.DoFn):
     def __init__(self, plan: CommitPlan):
         self._plan = plan
 
@@ -106,14 +109,15 @@ def commit(plan: CommitPlan, receipts: list[Receipt]) -> dict[str, Any]:
     if not exists(intent_path):  # a retried bundle finds its own
         account = add_up(receipts, plan.planned)
         parts = _complete_parts(plan, receipts)
-        moves = plan.layout.moves(parts)
-        targets = {target for _, target in moves}
+        # Whoever rolls this forward may work in another folder.
+        moves = [tuple(map(absolute, both)) for both in plan.layout.moves(parts)]
+        removes = set(map(absolute, plan.removes)) - {target for _, target in moves}
         intent = {
             "run_id": plan.run_id,
             "fingerprint": plan.fingerprint,
-            "staging": plan.staging,
+            "staging": absolute(plan.staging),
             "moves": moves,
-            "removes": [path for path in plan.removes if path not in targets],
+            "removes": sorted(removes),
             "report": _report(plan, account),
         }
         write_json(intent_path, intent)
@@ -121,8 +125,13 @@ def commit(plan: CommitPlan, receipts: list[Receipt]) -> dict[str, Any]:
 
 
 def roll_forward(run_folder: str) -> dict[str, Any]:
-    """Does what a run's intent says, from wherever it stopped, and gives the report."""
+    """Does what a run's intent says, from wherever it stopped, and gives the report.
+
+    Old files go first: a reader may miss rows for a moment, but never sees a row of two runs.
+    """
     intent = read_json(join(run_folder, INTENT))
+    for name in (INTENT, REPORT, SUCCESS):
+        remove_scratch(join(run_folder, name))
     for path in intent["removes"]:
         remove(path)
     for source, target in intent["moves"]:
@@ -144,38 +153,30 @@ def is_closed(run_folder: str) -> bool:
 
 
 def _complete_parts(plan: CommitPlan, receipts: list[Receipt]) -> list[Receipt]:
-    """The receipts of parts: at least one of predictions; dead letters in one file if so named."""
+    """The receipts of parts: at least one of predictions; one of each kind that is one file.
+
+    What is made here gets a name of its own each time: a worker that was given up may still be
+    at it, and the intent names what one of them completed.
+    """
     parts = [receipt for receipt in receipts if receipt.path is not None]
     predicted = [part for part in parts if part.kind == "predicted"]
     dead = [part for part in parts if part.kind == "dead_lettered"]
     if not predicted:
-        path = join(plan.staging, f"empty{EXTENSION}")
-        _write_parquet(path, plan.output_schema, ())
-        predicted = [Receipt("predicted", 0, 0, path)]
+        predicted = [_empty_part(_new_part(plan, "empty"), plan.output_schema)]
+    if len(predicted) > 1 and plan.layout.is_one_file:
+        predicted = [merge_parts(predicted, _new_part(plan, "predicted"))]
     if len(dead) > 1 and plan.layout.dead_letter_path.endswith(EXTENSION):
-        dead = [_merge(dead, join(plan.staging, f"dead_letters{EXTENSION}"))]
+        dead = [merge_parts(dead, _new_part(plan, "dead_lettered"))]
     return predicted + dead
 
 
-def _merge(parts: list[Receipt], path: str) -> Receipt:
-    ordered = sorted(parts, key=lambda part: (part.split, part.codes))
-    schema = pq.read_schema(_input(str(ordered[0].path)))
-    _write_parquet(path, schema, (str(part.path) for part in ordered))
-    return replace(ordered[0], path=path, rows=sum(part.rows for part in parts))
+def _new_part(plan: CommitPlan, name: str) -> str:
+    return join(plan.staging, f"{name}-{uuid.uuid4().hex}{EXTENSION}")
 
 
-def _write_parquet(path: str, schema: pa.Schema, sources: Iterable[str]) -> None:
-    with create(path) as file, pq.ParquetWriter(file, schema) as writer:
-        for source in sources:
-            with pq.ParquetFile(_input(source)) as parquet:
-                for batch in parquet.iter_batches():
-                    writer.write_batch(batch)
-
-
-def _input(path: str) -> Any:
-    from apache_beam.io.filesystems import FileSystems
-
-    return FileSystems.open(path, compression_type="uncompressed") if "://" in path else path
+def _empty_part(path: str, schema: pa.Schema) -> Receipt:
+    PartWriter(path, schema).close()
+    return Receipt("predicted", 0, 0, path)
 
 
 def _report(plan: CommitPlan, account: Account) -> dict[str, Any]:

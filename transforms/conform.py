@@ -1,6 +1,7 @@
 """Checks every row against the model's contract; a row that violates it becomes a dead letter."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import apache_beam as beam
 import numpy as np
@@ -13,7 +14,7 @@ from scoreline.models.reserved import CAST_PREFIX
 
 from .dead_letters import Reasons, to_dead_letters
 from .metrics import RowCounter
-from .outcome import ACCEPTED, DEAD_LETTERS, Outcome
+from .outcome import ACCEPTED, DEAD_LETTERS, Outcome, TaggedDeadLetters
 
 
 def conform(
@@ -27,12 +28,17 @@ def conform(
     Returns:
         (rows that satisfy the contract, dead letters); None instead of an empty batch.
 
+    Raises:
+        ContractError: no row could satisfy it, as a column is missing or of another kind.
+
     >>> from scoreline.models import Contract, Feature
     >>> batch = pa.record_batch({"x": ["1.5", "many"]})
     >>> good, dead = conform(batch, Contract((Feature("x"),)))
     >>> good.column("x").to_pylist(), dead.column("error_message").to_pylist()
     (['1.5'], ["column 'x': 'many' is no number"])
     """
+    _check_schema(batch.schema.remove_metadata(), contract)
+    batch = _without_casts(batch)
     conformance = check_conformance(batch, contract)
     violations = conformance.violations
     dead = _dead_letters(batch, violations, run_id) if violations else None
@@ -45,6 +51,17 @@ def conform(
         keep[[violation.row for violation in violations]] = False
         batch = batch.filter(pa.array(keep))
     return batch, dead
+
+
+@lru_cache(maxsize=32)  # all batches of a PCollection share one schema
+def _check_schema(schema: pa.Schema, contract: Contract) -> None:
+    contract.check(schema, "of this contract")
+
+
+def _without_casts(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Drops what an earlier `Conform`, for another model, has cast."""
+    names = [name for name in batch.schema.names if not name.startswith(CAST_PREFIX)]
+    return batch if len(names) == batch.num_columns else batch.select(names)
 
 
 def _dead_letters(
@@ -60,7 +77,7 @@ def _dead_letters(
     return to_dead_letters(rejected, reasons, run_id, model_version=None)
 
 
-class Conform(beam.PTransform):  # type: ignore[misc]
+class Conform(beam.PTransform[beam.PCollection[pa.RecordBatch], Outcome]):
     """Turns batches into an `Outcome`: conforming batches, and dead letters.
 
     Args:
@@ -74,21 +91,20 @@ class Conform(beam.PTransform):  # type: ignore[misc]
         self._run_id = run_id
 
     @no_annotations
-    def expand(self, batches: beam.PCollection) -> Outcome:
+    def expand(self, batches: beam.PCollection[pa.RecordBatch]) -> Outcome:
         """See `conform`."""
         check = beam.ParDo(_ConformFn(self._contract, self._run_id))
         outputs = batches | "Check" >> check.with_outputs(DEAD_LETTERS, main=ACCEPTED)
         return Outcome(outputs[ACCEPTED], outputs[DEAD_LETTERS])
 
 
-@beam.typehints.with_output_types(pa.RecordBatch, **{DEAD_LETTERS: pa.RecordBatch})
-class _ConformFn(beam.DoFn):  # type: ignore[misc]
+class _ConformFn(beam.DoFn):
     def __init__(self, contract: Contract, run_id: str):
         self._contract = contract
         self._run_id = run_id
         self._dead_lettered = RowCounter("dead_lettered")
 
-    def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch | TaggedDeadLetters]:
         good, dead = conform(batch, self._contract, self._run_id)
         if dead is not None:
             self._dead_lettered.add(dead.num_rows)

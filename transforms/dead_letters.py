@@ -77,7 +77,25 @@ def to_dead_letters(
 
 def _payloads(batch: pa.RecordBatch) -> pa.Array:
     bare = batch.replace_schema_metadata(None)
-    return pa.array([_encode(bare.slice(row, 1)) for row in range(bare.num_rows)], pa.binary())
+    return pa.array([_encode(_one_row(bare, row)) for row in range(bare.num_rows)], pa.binary())
+
+
+def _one_row(batch: pa.RecordBatch, row: int) -> pa.RecordBatch:
+    """A slice, in which a dictionary has just the entry of this row, not those of the batch."""
+    one = batch.slice(row, 1)
+    for index, column in enumerate(one.columns):
+        if pa.types.is_dictionary(column.type):
+            one = one.set_column(index, one.schema.field(index), _one_entry(column))
+    return one
+
+
+def _one_entry(value: pa.DictionaryArray) -> pa.DictionaryArray:
+    entry = value.indices[0].as_py()
+    return pa.DictionaryArray.from_arrays(
+        pa.array([None if entry is None else 0], value.type.index_type),
+        value.dictionary.slice(entry or 0, 0 if entry is None else 1),
+        ordered=value.type.ordered,
+    )
 
 
 def _encode(row: pa.RecordBatch) -> bytes:

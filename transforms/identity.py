@@ -18,7 +18,8 @@ def identify(batch: pa.RecordBatch, source: str, first: int, split: int) -> pa.R
     ['a.parquet#10', 'a.parquet#11']
     """
     positions = pa.array(np.arange(first, first + batch.num_rows))
-    return with_metadata(batch.append_column(POSITION, positions), source=source, split=str(split))
+    bare = batch.replace_schema_metadata(None)  # what a file says of itself is not what we say
+    return with_metadata(bare.append_column(POSITION, positions), source=source, split=str(split))
 
 
 def row_ids(batch: pa.RecordBatch) -> pa.Array:

@@ -1,13 +1,17 @@
 """Where a run's files go: predictions, dead letters, and the run folder."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .receipts import Receipt
-from .storage import exists, join, list_files
+from .storage import absolute, exists, join, list_files
 
 EXTENSION = ".parquet"
+
+_PREDICTIONS = re.compile(r"part-\d{5,}(-\d{3,})?\.parquet")
+_DEAD_LETTERS = re.compile(r"part-\d{5,}-[a-z]+(-\d{3,})?\.parquet")
 
 
 @dataclass(frozen=True)
@@ -18,11 +22,23 @@ class FileLayout:
         output: a folder, or one file if it ends in `.parquet`.
         dead_letters: a folder or file of its own; beside or below the output if None.
         report: the folder of run folders; beside or below the output if None.
+
+    Raises:
+        ValueError: dead letters or reports would lie among the predictions.
     """
 
     output: str
     dead_letters: str | None = None
     report: str | None = None
+
+    def __post_init__(self) -> None:
+        for what, path in (("dead letters", self.dead_letters), ("reports", self.report)):
+            if path is not None and self._is_among_predictions(path):
+                raise ValueError(
+                    f"the {what} cannot go to {path}: whoever reads the predictions in "
+                    f"{self.output} would read them too. Choose a place outside, or a name that "
+                    "starts with _."
+                )
 
     @property
     def is_one_file(self) -> bool:
@@ -69,35 +85,46 @@ class FileLayout:
         dead = self.dead_letter_path
         if dead.endswith(EXTENSION):
             return predictions + ([dead] if exists(dead) else [])
-        return predictions + [path for path in list_files(dead) if _is_part(path)]
+        dead_parts = [path for path in list_files(dead) if _is_in(dead, path, _DEAD_LETTERS)]
+        return predictions + dead_parts
 
     def foreign(self) -> list[str]:
         """Files in the output folder that a reader would take for predictions but are not ours."""
         if self.is_one_file:
             return []
         files = [path for path in list_files(self.output) if self._is_visible(path)]
-        return [path for path in files if not _is_part(path)]
+        return [path for path in files if not self._is_prediction(path)]
 
     def _is_visible(self, path: str) -> bool:
-        below = path.removeprefix(self.output.rstrip("/") + "/").split("/")
-        return not any(name.startswith(("_", ".")) for name in below)
+        names = path.removeprefix(join(self.output, "")).split("/")
+        return not any(name.startswith(("_", ".")) for name in names)
 
     def _is_prediction(self, path: str) -> bool:
-        return self._is_visible(path) and _is_part(path)
+        return _is_in(self.output, path, _PREDICTIONS)
+
+    def _is_among_predictions(self, path: str) -> bool:
+        output, path = absolute(self.output), absolute(path)
+        if path == output:
+            return True
+        inside = path.startswith(join(output, "")) and not self.is_one_file
+        names = path.removeprefix(join(output, "")).split("/")
+        return inside and not any(name.startswith(("_", ".")) for name in names)
 
     def moves(self, receipts: Iterable[Receipt]) -> list[tuple[str, str]]:
         """(staged path, final path) of every part; by name, predictions sort in input order."""
+        parts = sorted(
+            (receipt for receipt in receipts if receipt.path is not None),
+            key=lambda part: (part.kind, part.split, part.codes, part.path),
+        )
+        shared = Counter(map(self._final_name, parts))
         used: Counter[str] = Counter()
         moves = []
-        parts = [receipt for receipt in receipts if receipt.path is not None]
-        for receipt in sorted(
-            parts, key=lambda part: (part.kind, part.split, part.codes, part.path)
-        ):
-            target = self._final_name(receipt)
+        for part in parts:
+            target = self._final_name(part)
             used[target] += 1
-            if used[target] > 1:
+            if shared[target] > 1:
                 target = f"{target.removesuffix(EXTENSION)}-{used[target]:03d}{EXTENSION}"
-            moves.append((str(receipt.path), target))
+            moves.append((str(part.path), target))
         return moves
 
     def _final_name(self, receipt: Receipt) -> str:
@@ -111,5 +138,5 @@ class FileLayout:
         return join(self.dead_letter_path, f"part-{receipt.split:05d}-{stage}{EXTENSION}")
 
 
-def _is_part(path: str) -> bool:
-    return path.rsplit("/", 1)[-1].startswith("part-")
+def _is_in(folder: str, path: str, names: re.Pattern[str]) -> bool:
+    return names.fullmatch(path.removeprefix(join(folder, ""))) is not None

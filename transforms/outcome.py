@@ -1,15 +1,19 @@
 """What a step does with its rows: it accepts them, or makes dead letters of them."""
 
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import apache_beam as beam
+import pyarrow as pa
 
-ACCEPTED = "accepted"
-DEAD_LETTERS = "dead_letters"
+ACCEPTED: Final = "accepted"
+DEAD_LETTERS: Final = "dead_letters"
+
+# How a DoFn declares, to Beam and to the type checker, that it yields dead letters too.
+TaggedDeadLetters = beam.pvalue.TaggedOutput[Literal["dead_letters"], pa.RecordBatch]
 
 
 class Outcome(NamedTuple):
     """Two PCollections of batches: the rows that go on, and the dead letters."""
 
-    accepted: beam.PCollection
-    dead_letters: beam.PCollection
+    accepted: beam.PCollection[pa.RecordBatch]
+    dead_letters: beam.PCollection[pa.RecordBatch]

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from .storage import create
 
 _DEPTH = 2  # batches in hand; a writer that cannot keep up slows the bundle down
+_POLL_SECS = 0.1  # how soon whoever waits for the thread notices that it failed
 
 
 class PartWriter:
@@ -30,18 +31,29 @@ class PartWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Hands a batch to the thread; waits while two are waiting already."""
-        self._raise_error()
-        self._waiting.put(batch if batch.schema.equals(self._schema) else batch.cast(self._schema))
+        if not self._put(_cast(batch, self._schema, self.path)):
+            raise self._error or ValueError(f"{self.path} is closed")
 
     def close(self) -> None:
         """Waits until all is written."""
-        self._waiting.put(None)
-        self._thread.join()
-        self._raise_error()
-
-    def _raise_error(self) -> None:
+        self.abort()
         if self._error is not None:
             raise self._error
+
+    def abort(self) -> None:
+        """Ends the thread, whatever became of the file; it does nothing once that has ended."""
+        self._put(None)
+        self._thread.join()
+
+    def _put(self, batch: pa.RecordBatch | None) -> bool:
+        """False if the thread has ended: nobody may wait for it any more."""
+        while self._thread.is_alive():
+            try:
+                self._waiting.put(batch, timeout=_POLL_SECS)
+            except queue.Full:
+                continue
+            return True
+        return False
 
     def _work(self) -> None:
         try:
@@ -50,9 +62,27 @@ class PartWriter:
                     writer.write_batch(batch)
         except BaseException as error:  # raised again in the bundle's own thread
             self._error = error
-            # Whoever is waiting in `write` or `close` must not wait for ever.
-            while self._waiting.get() is not None:
-                pass
+
+
+def _cast(batch: pa.RecordBatch, schema: pa.Schema, path: str) -> pa.RecordBatch:
+    if batch.schema.equals(schema):
+        return batch
+    try:
+        if batch.schema.names == schema.names:  # a cast of floats is never called unsafe by Arrow
+            for field in schema:
+                _check_width(field, batch.schema.field(field.name))
+        return batch.cast(schema)
+    except (pa.ArrowException, ValueError) as error:
+        raise ValueError(
+            f"{path}: all batches of a file need the columns of its first one, but in a later one "
+            f"they differ and cannot be cast without loss: {error}"
+        ) from error
+
+
+def _check_width(wanted: pa.Field, came: pa.Field) -> None:
+    floats = pa.types.is_floating(wanted.type) and pa.types.is_floating(came.type)
+    if floats and came.type.bit_width > wanted.type.bit_width:
+        raise ValueError(f"column {wanted.name!r} came as {came.type} for {wanted.type}")
 
 
 def _parquet_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:

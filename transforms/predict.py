@@ -18,10 +18,10 @@ from scoreline.models.reserved import (
 
 from .dead_letters import Reasons, to_dead_letters
 from .metrics import RowCounter
-from .outcome import ACCEPTED, DEAD_LETTERS, Outcome
+from .outcome import ACCEPTED, DEAD_LETTERS, Outcome, TaggedDeadLetters
 
 
-class Predict(beam.PTransform):  # type: ignore[misc]
+class Predict(beam.PTransform[beam.PCollection[pa.RecordBatch], Outcome]):
     """Turns batches into an `Outcome`: scored batches, and dead letters of the rows that failed.
 
     Scored rows keep their columns and order; the model's output columns and `model_version` stand
@@ -38,7 +38,7 @@ class Predict(beam.PTransform):  # type: ignore[misc]
         self._run_id = run_id
 
     @no_annotations
-    def expand(self, batches: beam.PCollection) -> Outcome:
+    def expand(self, batches: beam.PCollection[pa.RecordBatch]) -> Outcome:
         """RunInference over whole batches, then scored and failed rows are told apart."""
         score = RunInference(self._handler).with_output_types(pa.RecordBatch)
         separate = beam.ParDo(_SeparateFn(self._run_id)).with_outputs(DEAD_LETTERS, main=ACCEPTED)
@@ -46,14 +46,13 @@ class Predict(beam.PTransform):  # type: ignore[misc]
         return Outcome(outputs[ACCEPTED], outputs[DEAD_LETTERS])
 
 
-@beam.typehints.with_output_types(pa.RecordBatch, **{DEAD_LETTERS: pa.RecordBatch})
-class _SeparateFn(beam.DoFn):  # type: ignore[misc]
+class _SeparateFn(beam.DoFn):
     def __init__(self, run_id: str):
         self._run_id = run_id
         self._predicted = RowCounter("predicted")
         self._dead_lettered = RowCounter("dead_lettered")
 
-    def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch | TaggedDeadLetters]:
         if metadata_of(batch, REJECTED_KEY):
             self._dead_lettered.add(batch.num_rows)
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, _dead_letters(batch, self._run_id))

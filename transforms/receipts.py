@@ -1,7 +1,8 @@
 """Receipts: the row counts that travel with the data, and how they are added up and checked.
 
-Every split gives one receipt of what was read and one for each part that was written. A retried bundle's receipts are dropped with its output, so what arrives at the commit
-step is exactly what was done. For every split: read = predicted + dead-lettered.
+Every split gives one receipt of what was read and one for each part that was written. A retried
+bundle's receipts are dropped with its output, so what arrives at the commit step is exactly what
+was done. For every split: read = predicted + dead-lettered.
 """
 
 from collections import Counter
@@ -85,10 +86,10 @@ def _imbalance(split: int, rows: Counter[str], planned: int | None) -> str | Non
     return None
 
 
-class GatherReceipts(beam.PTransform):  # type: ignore[misc]
+class GatherReceipts(beam.PTransform[beam.PCollection[Receipt], beam.PCollection[list[Receipt]]]):
     """Turns receipts into one list of all of them; without a receipt there is no list."""
 
-    def expand(self, receipts: beam.PCollection) -> beam.PCollection:
+    def expand(self, receipts: beam.PCollection[Receipt]) -> beam.PCollection[list[Receipt]]:
         """One key, one group."""
         return (
             receipts

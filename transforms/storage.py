@@ -31,12 +31,17 @@ def join(folder: str, *names: str) -> str:
     >>> join("gs://bucket/out/", "_run", "a.json")
     'gs://bucket/out/_run/a.json'
     """
-    return "/".join([folder.rstrip("/") or "/", *names])
+    return "/".join([folder.rstrip("/"), *names])
 
 
 def exists(path: str) -> bool:
     """Whether there is a file (or, locally, a folder) of this name."""
     return Path(path).exists() if is_local(path) else bool(FileSystems.exists(path))
+
+
+def is_folder(path: str) -> bool:
+    """Whether a path names a folder; on an object store, whether it says so by a last slash."""
+    return Path(path).is_dir() if is_local(path) else path.endswith("/")
 
 
 def absolute(path: str) -> str:
@@ -158,6 +163,7 @@ def _move_locally(source: str, target: str) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
+        remove_scratch(target)
         with _scratch(target) as scratch:  # the target is on another device
             shutil.copyfile(source, scratch)
         Path(source).unlink()

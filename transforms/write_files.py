@@ -2,28 +2,34 @@
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 
 import apache_beam as beam
+import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindows
 
-from .layout import FileLayout
+from .layout import EXTENSION, FileLayout
+from .merge_parts import merge_parts
 from .receipts import GatherReceipts, Receipt
-from .storage import move, remove_folder
+from .storage import exists, join, move, remove, remove_empty_folder, remove_folder
 from .write_parts import WriteParts
 
 
-class WriteFiles(beam.PTransform):  # type: ignore[misc]
-    """Writes batches to `part-*.parquet` in a folder, or to one file if the path ends in `.parquet`.
+class WriteFiles(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.PCollection[str]]):
+    """Writes batches to `part-*.parquet` in a folder, or to one file if that is what is named.
 
-    Parts are staged and renamed in one last step, so a pipeline that fails leaves nothing under a
-    final name. Files of the same names are replaced. It keeps no account of rows and writes no
-    report: the command line's jobs do (see `Commit`).
+    Parts are staged below `_run` (for one file, in `<file>.run`) and renamed in one last step, so a
+    pipeline that fails leaves nothing under a final name. Without a batch nothing is written, as
+    no schema is known. It keeps no account of rows and writes no report: the command line's jobs
+    do (see `Commit`).
 
     Gives the final paths.
 
     Args:
-        path: a folder or file on any Beam file system. One file needs all batches in one split.
+        path: a folder, or a file whose name ends in `.parquet`, on any Beam file system.
         keep: the input columns of predictions to write, all if None.
         row_id: whether to add the column `row_id`.
+        overwrite: whether to replace the parts that are there; if not, they fail the last step.
         run_id: names the staging folder; two pipelines that write to one path must not share it.
     """
 
@@ -33,6 +39,7 @@ class WriteFiles(beam.PTransform):  # type: ignore[misc]
         keep: tuple[str, ...] | None = None,
         *,
         row_id: bool = False,
+        overwrite: bool = False,
         run_id: str | None = None,
     ):
         super().__init__()
@@ -40,31 +47,52 @@ class WriteFiles(beam.PTransform):  # type: ignore[misc]
         self._run_id = run_id or f"pipeline-{uuid.uuid4().hex}"
         self._keep = keep
         self._row_id = row_id
+        self._overwrite = overwrite
 
-    def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        """Stage, gather, rename."""
+    def expand(self, batches: beam.PCollection[pa.RecordBatch]) -> beam.PCollection[str]:
+        """Stage, gather, rename; all windows go into the same files."""
         staging = self._layout.staging(self._run_id)
         return (
             batches
+            | "AllWindows" >> beam.WindowInto(GlobalWindows())
             | "Stage" >> WriteParts(staging, "predicted", self._keep, self._row_id)
             | "Gather" >> GatherReceipts()
-            | "Rename" >> beam.ParDo(_RenameFn(self._layout, self._run_id))
+            | "Rename" >> beam.ParDo(_RenameFn(self._layout, self._run_id, self._overwrite))
         )
 
 
-class _RenameFn(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, layout: FileLayout, run_id: str):
+class _RenameFn(beam.DoFn):
+    def __init__(self, layout: FileLayout, run_id: str, overwrite: bool):
         self._layout = layout
         self._run_id = run_id
+        self._overwrite = overwrite
 
     def process(self, receipts: list[Receipt]) -> Iterator[str]:
-        moves = self._layout.moves(receipts)
-        if self._layout.is_one_file and len(moves) > 1:
-            raise ValueError(
-                f"{self._layout.output} is one file, but the batches came in {len(moves)} splits. "
-                "Write to a folder."
-            )
+        moves = self._layout.moves(self._as_one(receipts))
+        self._make_way(moves)
         for staged, final in moves:
             move(staged, final)
             yield final
         remove_folder(self._layout.own_folder(self._run_id))
+        remove_empty_folder(self._layout.own_run_root)
+
+    def _as_one(self, receipts: list[Receipt]) -> list[Receipt]:
+        """One part where one file was asked for; its name is the same when this is repeated."""
+        if len(receipts) == 1 or not self._layout.is_one_file:
+            return receipts
+        path = join(self._layout.staging(self._run_id), f"merged{EXTENSION}")
+        if all(exists(str(receipt.path)) for receipt in receipts):
+            return [merge_parts(receipts, path)]
+        return [replace(receipts[0], path=path)]  # it is final already, the parts are going
+
+    def _make_way(self, moves: list[tuple[str, str]]) -> None:
+        """Removes the files of an earlier run or, if that is not allowed, refuses them."""
+        done = {final for staged, final in moves if not exists(staged)}
+        there = [path for path in self._layout.existing() if path not in done]
+        if there and not self._overwrite:
+            raise FileExistsError(
+                f"{self._layout.output} holds files of an earlier run, such as {there[0]}. Choose "
+                "another path, or replace them with overwrite=True."
+            )
+        for path in set(there) - {final for _, final in moves}:
+            remove(path)

@@ -18,7 +18,7 @@ from .receipts import Receipt
 from .storage import join
 
 
-class WriteParts(beam.PTransform):  # type: ignore[misc]
+class WriteParts(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.PCollection[Receipt]]):
     """Writes batches under a staging folder; gives a `Receipt` for each part when its bundle ends.
 
     Nothing gets a final name here: that is the commit step's work. A bundle that fails leaves a
@@ -41,13 +41,13 @@ class WriteParts(beam.PTransform):  # type: ignore[misc]
         super().__init__()
         self._write = _WritePartsFn(staging, kind, keep, row_id)
 
-    def expand(self, batches: beam.PCollection) -> beam.PCollection:
+    def expand(self, batches: beam.PCollection[pa.RecordBatch]) -> beam.PCollection[Receipt]:
         """One ParDo, fused with what makes the batches."""
         return batches | "Write" >> beam.ParDo(self._write)
 
 
 @beam.typehints.with_output_types(Receipt)
-class _WritePartsFn(beam.DoFn):  # type: ignore[misc]
+class _WritePartsFn(beam.DoFn):
     def __init__(
         self,
         staging: str,
@@ -59,10 +59,12 @@ class _WritePartsFn(beam.DoFn):  # type: ignore[misc]
         self._kind = kind
         self._keep = keep
         self._row_id = row_id
-
-    def start_bundle(self) -> None:
         self._part: _Part | None = None
         self._done: list[Receipt] = []
+
+    def start_bundle(self) -> None:
+        self._abort_part()
+        self._done = []
 
     def process(self, batch: pa.RecordBatch) -> None:
         split = int(metadata_of(batch, SPLIT_KEY, "0"))
@@ -81,6 +83,15 @@ class _WritePartsFn(beam.DoFn):  # type: ignore[misc]
         self._finish_part()
         for receipt in self._done:
             yield GlobalWindows.windowed_value(receipt)
+
+    def teardown(self) -> None:
+        self._abort_part()
+
+    def _abort_part(self) -> None:
+        """Leaves the part of a bundle that failed: no thread may wait for more of it."""
+        if self._part is not None:
+            self._part.writer.abort()
+            self._part = None
 
     def _finish_part(self) -> None:
         if self._part is not None:

@@ -48,7 +48,10 @@ def default_of(action: argparse.Action) -> str:
 
 
 def test_every_flag_is_documented_and_every_documented_flag_exists() -> None:
-    assert list(documented_flags()) == list(flag_actions()), "same flags, in the order of --help"
+    documented, flags = list(documented_flags()), list(flag_actions())
+    assert set(flags) - set(documented) == set(), "command-line.md lacks these flags"
+    assert set(documented) - set(flags) == set(), "command-line.md has flags that do not exist"
+    assert documented == flags, "list them in the order of --help"
 
 
 @pytest.mark.parametrize("flag", flag_actions())
@@ -98,7 +101,10 @@ def test_the_file_list_names_every_module_once_and_no_other() -> None:
         for path in sorted((ROOT / folder).glob("*.py"))
         if not path.name.startswith("_")
     ]
-    assert listed == present
+    missing, superfluous = sorted(set(present) - set(listed)), sorted(set(listed) - set(present))
+    assert not missing, f"architecture.md lacks a line for {missing}"
+    assert not superfluous, f"architecture.md lists {superfluous}, which do not exist"
+    assert listed == present, "list them in the order of the folder, each once"
 
 
 def test_python_examples_compile() -> None:
