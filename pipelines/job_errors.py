@@ -1,0 +1,73 @@
+"""Says what is wrong with a value of a job: where it stands, what was expected, what came."""
+
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+_EXPECTED = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "literal_error": "{expected}",
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
+    "string_too_short": "a string that is not empty",
+    "string_too_long": "at most {max_length} character",
+    "too_short": "a list that is not empty",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "value_error": "{error}",
+}
+
+
+def explain(problem: Any, model: type[BaseModel]) -> str:
+    """Turns one of pydantic's errors into `path: expected ..., got ...`.
+
+    >>> class Spec(BaseModel, extra="forbid"):
+    ...     path: str
+    >>> problem = {"type": "extra_forbidden", "loc": ("pth",), "input": "a"}
+    >>> explain(problem, Spec)
+    "pth: unknown key; did you mean 'path'? Expected one of path"
+    """
+    location = problem["loc"]
+    where = ".".join(str(part) for part in location) or "the job"
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: {_unknown_key(str(location[-1]), _fields(model, location[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{where}: missing; it is needed"
+    expected = _EXPECTED.get(problem["type"], problem["msg"]).format(**problem.get("ctx", {}))
+    return f"{where}: expected {expected}, got {_came(problem['input'])}"
+
+
+def _unknown_key(key: str, known: list[str]) -> str:
+    near = get_close_matches(key, known, n=1)
+    hint = f"; did you mean {near[0]!r}? Expected one of " if near else "; expected one of "
+    return f"unknown key{hint}{', '.join(known)}"
+
+
+def _fields(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """The keys that the mapping at a location may have."""
+    for part in location:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_in(model.model_fields[part].annotation) or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)
+
+
+def _came(value: Any) -> str:
+    kinds = {dict: "a mapping", list: "a list", type(None): "nothing"}
+    return kinds.get(type(value), repr(value))
