@@ -10,7 +10,8 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "package/__init__.py").re
 assert VERSION, "package/__init__.py must define __version__"
 
 # A folder X of the checkout is installed as scoreline.X; the root package lives in package/.
-SUBPACKAGES = ("models", "transforms", "pipelines")
+SUBPACKAGES = ("models", "transforms", "transforms/formats", "pipelines")
+PACKAGE_DIRS = {f"scoreline.{folder.replace('/', '.')}": folder for folder in SUBPACKAGES}
 
 EXTRAS = {
     "skops": ["skops>=0.11,<1"],
@@ -34,8 +35,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["scoreline", *(f"scoreline.{name}" for name in SUBPACKAGES)],
-    package_dir={"scoreline": "package", **{f"scoreline.{name}": name for name in SUBPACKAGES}},
+    packages=["scoreline", *PACKAGE_DIRS],
+    package_dir={"scoreline": "package", **PACKAGE_DIRS},
     package_data={"scoreline": ["py.typed"]},
     install_requires=[
         "apache-beam[gcp]>=2.77,<2.78",

@@ -9,6 +9,7 @@ ERROR_CLASS = PREFIX + "error_class"
 ERROR_MESSAGE = PREFIX + "error_message"
 
 SOURCE_KEY = b"scoreline.source"
+OFFSET_KEY = b"scoreline.offset"
 SPLIT_KEY = b"scoreline.split"
 OUTPUTS_KEY = b"scoreline.outputs"
 VERSION_KEY = b"scoreline.model_version"

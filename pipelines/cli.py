@@ -1,33 +1,45 @@
 """The command line: verbs, errors, exit codes. Nothing here imports Beam before it must."""
 
+import argparse
+import json
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from scoreline import __version__
 
 from .arguments import Arguments, arities, split_arguments
 from .errors import ExitCode, UsageError
-from .flags import score_parser
+from .flags import check_parser, completion_parser, run_parser, schema_parser, score_parser
 from .stop import end_on_signals
 
 if TYPE_CHECKING:
     from .display import Display
+    from .job import Job
+
+Flags = dict[str, Any]
 
 _FIVE_MINUTES = f"""\
 scoreline {__version__}: score live or stored data with a trained model, every row accounted for.
 
   scoreline score --model churn.joblib --allow-pickle --input 'customers/*.parquet' --output scores
 
-reads the Parquet files, checks each row against what the model takes, and writes the rows with a
-column `prediction` to scores/part-*.parquet. Rows that cannot be scored are in
-scores/_dead_letters, with the reason.
+reads the files, checks each row against what the model takes, and writes the rows with a column
+`prediction` to scores/part-*.parquet. Rows that cannot be scored are in scores/_dead_letters, with
+the reason.
 
-  scoreline score --help     all flags
+  scoreline score --help           all flags: CSV, JSON lines and Avro, what to keep, ...
+  scoreline score ... --dry-run    says what would be done and what does not fit; reads no data
+  scoreline score ... --print-job  prints the job file that the flags stand for
+  scoreline check JOB.yaml         the dry run of a job file
+  scoreline run JOB.yaml           runs it; --set a.b=c changes a value for this run
+  scoreline schema                 the job file's JSON Schema, for an editor's completion
+  scoreline completion SHELL       completion for bash, zsh or fish
 """
 
 
@@ -63,65 +75,133 @@ def console() -> NoReturn:
 
 
 def _verb(name: str) -> Callable[[list[str]], int]:
-    verbs = {"score": _score}
+    verbs = {
+        "score": _score,
+        "run": _run,
+        "check": _check,
+        "schema": _schema,
+        "completion": _completion,
+    }
     if name not in verbs:
-        raise UsageError(f"unknown command {name!r}; expected one of {', '.join(verbs)}")
+        near = get_close_matches(name, verbs, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise UsageError(f"unknown command {name!r}{hint} Expected one of {', '.join(verbs)}")
     return verbs[name]
 
 
-def _score(words: list[str]) -> int:
-    parser = score_parser()
+def _parse(
+    parser: argparse.ArgumentParser, words: list[str], *, files: int = 0
+) -> tuple[Flags, Arguments] | None:
+    """The flags of a verb, and Beam's; None if only help was wanted, which is printed."""
     if {"-h", "--help"} & set(words):
         parser.print_help()
-        return ExitCode.FINISHED
+        return None
     arguments = split_arguments(words, arities(parser))
-    if arguments.positionals:
+    surplus = arguments.positionals[files:]
+    if surplus:
         raise UsageError(
-            f"unexpected {' '.join(arguments.positionals)!r}: the input is named with --input. If "
-            "the shell expanded a glob, put it in quotes."
+            f"unexpected {' '.join(surplus)!r}. An input is named with --input; if the shell "
+            "expanded a glob, put it in quotes."
         )
-    flags = parser.parse_args(arguments.ours)
-    return _run(vars(flags), arguments)
+    rest = ["--", *arguments.positionals] if arguments.positionals else []
+    return vars(parser.parse_args([*arguments.ours, *rest])), arguments
 
 
-def _job_values(flags: dict[str, Any]) -> dict[str, Any]:
-    """The job that the flags of `score` stand for."""
-    model = flags["model"]
-    return {
-        "name": flags["name"] or model.rstrip("/").rsplit("/", 1)[-1].split(".")[0] or "score",
-        "source": {"type": "files", "path": flags["input"]},
-        "model": {
-            "uri": model,
-            **{key: flags[key] for key in ("outputs", "features", "preprocess", "postprocess")},
-            "trust": {
-                key: flags[key] for key in ("sha256", "allow_pickle", "allow_code", "skops_types")
-            },
-        },
-        "sinks": [{"path": flags["output"], "keep": flags["keep"], "row_id": flags["row_id"]}],
-        "dead_letters": {
-            "path": flags["dead_letters"],
-            "max_ratio": flags["max_dead_letter_ratio"],
-        },
-        "report": {"path": flags["report"]},
-    }
+def _score(words: list[str]) -> int:
+    parsed = _parse(score_parser(), words)
+    if parsed is None:
+        return ExitCode.FINISHED
+    flags, arguments = parsed
+    from .job import as_yaml, make_job
+    from .score_job import score_values
+
+    job = make_job(score_values(flags))
+    if flags["print_job"]:
+        print(as_yaml(job), end="")  # noqa: T201
+        return ExitCode.FINISHED
+    return _check_job(job, flags, arguments) if flags["dry_run"] else _start(job, flags, arguments)
 
 
-def _run(flags: dict[str, Any], arguments: Arguments) -> int:
-    """Runs the job; every way in which it can end has its exit code here."""
+def _run(words: list[str]) -> int:
+    parsed = _parse(run_parser(), words, files=1)
+    if parsed is None:
+        return ExitCode.FINISHED
+    flags, arguments = parsed
+    return _start(_read_job(flags), flags, arguments)
+
+
+def _check(words: list[str]) -> int:
+    parsed = _parse(check_parser(), words, files=1)
+    if parsed is None:
+        return ExitCode.FINISHED
+    flags, arguments = parsed
+    return _check_job(_read_job(flags), flags, arguments)
+
+
+def _schema(words: list[str]) -> int:
+    if _parse(schema_parser(), words) is not None:
+        from .job import Job
+
+        print(json.dumps(Job.model_json_schema(), indent=2))  # noqa: T201
+    return ExitCode.FINISHED
+
+
+def _completion(words: list[str]) -> int:
+    parsed = _parse(completion_parser(), words, files=1)
+    if parsed is not None:
+        from .completion import completion_script
+
+        print(completion_script(parsed[0]["shell"]))  # noqa: T201
+    return ExitCode.FINISHED
+
+
+def _read_job(flags: Flags) -> "Job":
+    from .job import make_job
+    from .job_file import read_job_values
+
+    found = read_job_values(flags["job"], flags["set"] or ())
+    return make_job(found.values, found.variables)
+
+
+def _start(job: "Job", flags: Flags, arguments: Arguments) -> int:
+    """Runs the job to its end."""
+
+    def run_job(display: "Display") -> int:
+        from .launch import run
+
+        report = run(job, arguments.beam, display, overwrite=flags["overwrite"])
+        display.summary(report)
+        return ExitCode(report["exit_code"])
+
+    return _settle(job, flags, arguments, run_job)
+
+
+def _check_job(job: "Job", flags: Flags, arguments: Arguments) -> int:
+    """Says what the job would do."""
+
+    def check(display: "Display") -> int:
+        from .check import check_job
+
+        display.findings(check_job(job, arguments.beam, overwrite=flags["overwrite"]))
+        return ExitCode.FINISHED
+
+    return _settle(job, flags, arguments, check)
+
+
+def _settle(
+    job: "Job", flags: Flags, arguments: Arguments, action: Callable[["Display"], int]
+) -> int:
+    """Does something with a job; every way in which that can end has its exit code here."""
     from scoreline.models.errors import ContractError, ModelError
     from scoreline.transforms.parquet_files import UnreadableFileError
 
     from .display import Display
     from .failure import RunFailedError, explain
-    from .job import make_job
-    from .launch import run
 
     display = Display(quiet=flags["quiet"], as_json=flags["output_json"])
-    output = flags["output"]
     try:
-        job = make_job(_job_values(flags))
         with _only_what_we_say(display, arguments.beam):
-            report = run(job, arguments.beam, display, overwrite=flags["overwrite"])
+            return action(display)
     except (UsageError, ContractError, UnreadableFileError) as error:
         display.error(str(error))
         return ExitCode.USAGE
@@ -135,10 +215,8 @@ def _run(flags: dict[str, Any], arguments: Arguments) -> int:
         display.error("interrupted: nothing was made final")
         return ExitCode.INTERRUPTED
     except Exception as error:  # before anything started: whatever a disk or a service raised
-        display.error(f"{explain(error, output)}\nNothing was started.")
+        display.error(f"{explain(error, job.sinks[0].path)}\nNothing was started.")
         return ExitCode.FAILED
-    display.summary(report)
-    return ExitCode(report["exit_code"])
 
 
 @contextmanager

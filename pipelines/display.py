@@ -15,6 +15,7 @@ from typing import Any
 
 from scoreline.transforms.metrics import rows_so_far
 
+from .findings import findings_text
 from .summary import summary
 
 _REFRESH_SECS = 0.25
@@ -51,11 +52,11 @@ class Display:
         self.note(f"{category.__name__}: {' '.join(str(message).split())}")
 
     @contextmanager
-    def progress(self, total: int, *, is_seen: bool = True) -> Iterator[None]:
+    def progress(self, total: int | None, *, is_seen: bool = True) -> Iterator[None]:
         """Shows rows, rows/s and time left while the block runs.
 
         Args:
-            total: how many rows there are.
+            total: how many rows there are, if that is known.
             is_seen: whether they are read by this process, so that it can count them.
         """
         if self._quiet:
@@ -76,7 +77,7 @@ class Display:
         if self._thread is not None:
             self._thread.join(_JOIN_SECS)
 
-    def _show_bar(self, total: int, is_seen: bool) -> None:
+    def _show_bar(self, total: int | None, is_seen: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -87,7 +88,7 @@ class Display:
         )
         started, before = time.monotonic(), rows_so_far("read")
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            of = f"{total:,} rows"
+            of = _rows(total)
             task = bar.add_task("score", total=total if is_seen else None, rows=of)
             while is_seen and not self._stopped.wait(_REFRESH_SECS):
                 rows = rows_so_far("read") - before
@@ -95,15 +96,15 @@ class Display:
                 bar.update(task, completed=rows, rows=text)
             self._stopped.wait()
 
-    def _show_lines(self, total: int, is_seen: bool) -> None:
+    def _show_lines(self, total: int | None, is_seen: bool) -> None:
         started, before = time.monotonic(), rows_so_far("read")
         while not self._stopped.wait(_PLAIN_SECS):
             secs = time.monotonic() - started
             if not is_seen:
-                self.note(f"scoring {total:,} rows for {secs:,.0f} s")
+                self.note(f"scoring {_rows(total)} for {secs:,.0f} s")
                 continue
             rows = rows_so_far("read") - before
-            self.note(f"{rows:,} of {total:,} rows, {rows / secs:,.0f} rows/s")
+            self.note(f"{rows:,} of {_rows(total)}, {rows / secs:,.0f} rows/s")
 
     def summary(self, report: dict[str, Any]) -> None:
         """Prints the report: as JSON on stdout if asked for, and for a person unless quiet."""
@@ -114,6 +115,18 @@ class Display:
         width = shutil.get_terminal_size().columns if self._is_terminal else None
         color = self._is_terminal and not os.environ.get("NO_COLOR")
         _print(summary(report, width=width, color=color))
+
+
+    def findings(self, found: dict[str, Any]) -> None:
+        """Prints what a check found: as JSON on stdout if asked for, and for a person."""
+        if self._as_json:
+            print(json.dumps(found, indent=2))  # noqa: T201
+        if not self._quiet:
+            _print(findings_text(found))
+
+
+def _rows(total: int | None) -> str:
+    return "rows" if total is None else f"{total:,} rows"
 
 
 def _print(text: str) -> None:

@@ -5,6 +5,8 @@ from typing import Any, NoReturn
 
 from .errors import UsageError
 
+FORMATS = ("parquet", "json", "csv", "avro")
+
 _EPILOG = """\
 Beam's own flags are given unchanged, anywhere after the verb: --runner, --direct_num_workers,
 --direct_running_mode, ... exit codes: 0 finished, 1 the run failed, 2 usage or input, 3 a limit was
@@ -18,18 +20,63 @@ class _Parser(argparse.ArgumentParser):
 
 def score_parser() -> argparse.ArgumentParser:
     """The flags of `scoreline score`."""
-    parser = _Parser(
-        prog="scoreline score",
-        description="Score files with a trained model.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = _parser("score", "Score files with a trained model.")
     _add_data_flags(parser.add_argument_group("data"))
     _add_model_flags(parser.add_argument_group("model"))
     _add_trust_flags(parser.add_argument_group("trust"))
     _add_run_flags(parser.add_argument_group("run"))
     return parser
+
+
+def run_parser() -> argparse.ArgumentParser:
+    """The flags of `scoreline run`."""
+    parser = _job_parser("run", "Run a job file.")
+    _add_report_flags(parser)
+    return parser
+
+
+def check_parser() -> argparse.ArgumentParser:
+    """The flags of `scoreline check`."""
+    parser = _job_parser("check", "Say what a job file would do and what does not fit.")
+    _add_report_flags(parser)
+    return parser
+
+
+def schema_parser() -> argparse.ArgumentParser:
+    """The flags of `scoreline schema`: none."""
+    return _parser("schema", "Print the job file's JSON Schema.")
+
+
+def completion_parser() -> argparse.ArgumentParser:
+    """The argument of `scoreline completion`."""
+    parser = _parser("completion", "Print a script for the shell to source.")
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    return parser
+
+
+def _job_parser(verb: str, description: str) -> argparse.ArgumentParser:
+    parser = _parser(verb, description)
+    parser.add_argument("job", metavar="JOB.yaml", help="the job file")
+    parser.add_argument(
+        "--set",
+        action="append",
+        metavar="A.B=C",
+        help="set one value of the job, as YAML; may be given several times",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the predictions of an earlier run"
+    )
+    return parser
+
+
+def _parser(verb: str, description: str) -> argparse.ArgumentParser:
+    return _Parser(
+        prog=f"scoreline {verb}",
+        description=description,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 def _add_data_flags(group: Any) -> None:
@@ -38,13 +85,19 @@ def _add_data_flags(group: Any) -> None:
         action="append",
         metavar="PATH",
         required=True,
-        help="Parquet file, glob or folder; may be given several times",
+        help="file, glob or folder; may be given several times",
     )
+    _add_format_flags(group)
     group.add_argument(
         "--output",
         metavar="PATH",
         required=True,
-        help="folder for the predictions, or one file that ends in .parquet",
+        help="folder for the predictions, or one file such as out.parquet or out.csv",
+    )
+    group.add_argument(
+        "--output-format",
+        choices=FORMATS,
+        help="format of the files in an output folder (default: parquet)",
     )
     group.add_argument(
         "--keep",
@@ -69,6 +122,46 @@ def _add_data_flags(group: Any) -> None:
     )
     group.add_argument(
         "--overwrite", action="store_true", help="replace the predictions of an earlier run"
+    )
+
+
+def _add_format_flags(group: Any) -> None:
+    group.add_argument(
+        "--input-format",
+        choices=FORMATS,
+        help="format of the input (default: told from the extension)",
+    )
+    group.add_argument(
+        "--columns", type=_names, metavar="A,B", help="the columns to read (default: all)"
+    )
+    group.add_argument(
+        "--rename",
+        type=_pairs,
+        default={},
+        metavar="OLD=NEW,...",
+        help="new names for columns of the input",
+    )
+    group.add_argument("--csv-delimiter", metavar="C", default=",", help="default: a comma")
+    group.add_argument("--csv-quote", metavar="C", default='"', help='default: "; empty for none')
+    group.add_argument(
+        "--csv-header",
+        type=_names,
+        metavar="A,B",
+        help="the columns' names, where CSV files have no header line",
+    )
+    group.add_argument(
+        "--csv-null-values",
+        type=_words,
+        metavar="A,B",
+        help="spellings of a missing value in CSV (default: an empty field, NA, NULL, ...)",
+    )
+    group.add_argument(
+        "--csv-newlines-in-values",
+        action="store_true",
+        help="quoted CSV fields may hold line breaks; each file is then read by one worker",
+    )
+    group.add_argument(
+        "--limit", type=_count, metavar="N", help="read at most N rows, from the start"
     )
 
 
@@ -126,8 +219,35 @@ def _add_run_flags(group: Any) -> None:
     group.add_argument(
         "--report", metavar="PATH", help="folder for run folders (default: OUTPUT/_run)"
     )
+    group.add_argument(
+        "--dry-run", action="store_true", help="check everything, read and write no data"
+    )
+    group.add_argument(
+        "--print-job", action="store_true", help="print the job file that these flags stand for"
+    )
+    _add_report_flags(group)
+
+
+def _add_report_flags(group: Any) -> None:
     group.add_argument("--quiet", action="store_true", help="print only errors")
     group.add_argument("--output-json", action="store_true", help="print the report as JSON")
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in _names(text)]
+    if not all(old and new for old, _, new in pairs):
+        raise argparse.ArgumentTypeError(f"expected OLD=NEW with commas between, got {text!r}")
+    return {old: new for old, _, new in pairs}
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+    return int(text)
 
 
 def _names(text: str) -> tuple[str, ...]:

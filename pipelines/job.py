@@ -3,12 +3,14 @@
 import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from scoreline.models.outputs import OUTPUTS
 
 from .errors import UsageError
 from .job_errors import explain
+from .job_file import hide
 
 FileFormat = Literal["parquet", "json", "csv", "avro"]
 
@@ -34,7 +36,10 @@ class CsvSpec(_Part):
     names: Strings | None = Field(
         None, description="The columns' names, where the file has no header."
     )
-    null_values: Strings = Field(("",), description="Spellings of a missing value.")
+    null_values: Strings = Field(
+        ("", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "NaN", "nan", "None"),
+        description="Spellings of a missing value.",
+    )
     newlines_in_values: bool = Field(
         False, description="Whether a quoted field may hold a line break; read by one worker then."
     )
@@ -137,6 +142,8 @@ class Job(_Part):
     )
     report: ReportSpec = Field(default_factory=ReportSpec, description="Where run folders go.")
 
+    _variables: dict[str, str] = PrivateAttr(default_factory=dict)
+
     @field_validator("sinks")
     @classmethod
     def _distinct(cls, sinks: tuple[FilesSink, ...]) -> tuple[FilesSink, ...]:
@@ -150,13 +157,25 @@ class Job(_Part):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
-def make_job(values: dict[str, Any]) -> Job:
+def make_job(values: dict[str, Any], variables: dict[str, str] | None = None) -> Job:
     """Checks values and makes a job of them.
+
+    Args:
+        values: as in a job file.
+        variables: what was filled in from the environment, by name: it is never written.
 
     Raises:
         UsageError: one line for each wrong value: where it stands, what was expected, what came.
     """
     try:
-        return Job.model_validate(values)
+        job = Job.model_validate(values)
     except ValidationError as error:
         raise UsageError("\n".join(explain(problem, Job) for problem in error.errors())) from None
+    job._variables.update(variables or {})
+    return job
+
+
+def as_yaml(job: Job) -> str:
+    """The job as a job file, all defaults written out, variables by their names."""
+    values = hide(job.model_dump(mode="json"), job._variables)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
-import yaml
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
@@ -23,9 +22,9 @@ from .build import build
 from .display import Display
 from .errors import UsageError
 from .failure import RunFailedError, explain
-from .job import Job
-from .preflight import Prepared, check, check_places, layout_of
-from .run_folder import Claim, new_run_id, recover
+from .job import Job, as_yaml
+from .preflight import Prepared, check, check_places, layouts_of
+from .run_folder import Claim, Claims, new_run_id, recover
 from .stop import undone_by_signals
 
 # Beam's DirectRunner first tries to download another runner; the in-process one is what it ends at.
@@ -43,30 +42,49 @@ def run(
         UsageError, ContractError, UnreadableFileError, ModelError: nothing was started.
         RunFailedError: the run did not end well; says what is left.
     """
-    layout = layout_of(job)
-    check_places(layout)
-    recovery = recover(layout, job.fingerprint)
-    for note in recovery.notes:
-        display.note(note)
-    if recovery.report is not None:
-        return recovery.report
-    existing = layout.existing()
-    _check_output(layout, existing, overwrite=overwrite)
+    layouts = layouts_of(job)
+    for layout in layouts:
+        check_places(layout)
+    report = _recover(layouts, job, display)
+    if report is not None:
+        return report
+    existing = [layout.existing() for layout in layouts]
+    for layout, files in zip(layouts, existing, strict=True):
+        check_output(layout, files, overwrite=overwrite)
     prepared = check(job)
-    _check_input_is_not_output(prepared, existing)
+    removes = [path for files in existing for path in files]
+    check_input_is_not_output(prepared, removes)
     options = PipelineOptions(list(beam_flags), save_main_session=False)
-    plan = _plan(prepared, tuple(existing), options.view_as(StandardOptions).runner)
-    return _run_claimed(prepared, plan, options, display)
+    plan = _plan(prepared, tuple(removes), options.view_as(StandardOptions).runner)
+    claims = Claims(
+        [
+            Claim(layout, plan.run_id, files)
+            for layout, files in zip(layouts, existing, strict=True)
+        ]
+    )
+    return _run_claimed(prepared, plan, claims, options, display)
+
+
+def _recover(
+    layouts: Sequence[FileLayout], job: Job, display: Display
+) -> dict[str, Any] | None:
+    """Settles what interrupted runs left at every output; the report, if one was of this job."""
+    report = None
+    for layout in layouts:
+        recovery = recover(layout, job.fingerprint)
+        for note in recovery.notes:
+            display.note(note)
+        report = report or recovery.report
+    return report
 
 
 def _run_claimed(
-    prepared: Prepared, plan: CommitPlan, options: PipelineOptions, display: Display
+    prepared: Prepared, plan: CommitPlan, claim: Claims, options: PipelineOptions, display: Display
 ) -> dict[str, Any]:
-    claim = Claim(plan.layout, plan.run_id, list(plan.removes))
     with undone_by_signals(lambda: _stop(claim, display)):
         try:
             claim.take()
-            write_text(join(plan.run_folder, "job.yaml"), _as_yaml(prepared.job))
+            write_text(join(plan.run_folder, "job.yaml"), as_yaml(prepared.job))
             _run_pipeline(prepared, plan, options, display)
             report = read_json(join(plan.run_folder, REPORT))
         except (UsageError, KeyboardInterrupt):
@@ -79,7 +97,7 @@ def _run_claimed(
     return report
 
 
-def _stop(claim: Claim, display: Display) -> str:
+def _stop(claim: Claims, display: Display) -> str:
     display.stop()
     return claim.undo()
 
@@ -100,11 +118,14 @@ def _run_pipeline(
     # What another process reads cannot be counted here.
     mode = options.view_as(DirectOptions).direct_running_mode
     is_seen = named in _IN_PROCESS and mode != "multi_processing"
-    with display.progress(sum(split.num_rows for split in prepared.splits), is_seen=is_seen):
+    planned = plan.planned
+    total = sum(planned.values()) if len(planned) == len(prepared.splits) else None
+    with display.progress(total, is_seen=is_seen):
         pipeline.run().wait_until_finish()
 
 
-def _check_output(layout: FileLayout, existing: list[str], *, overwrite: bool) -> None:
+def check_output(layout: FileLayout, existing: list[str], *, overwrite: bool) -> None:
+    """Raises UsageError if something stands at an output that may not be replaced."""
     foreign = layout.foreign()
     if foreign:
         raise UsageError(
@@ -119,7 +140,8 @@ def _check_output(layout: FileLayout, existing: list[str], *, overwrite: bool) -
         )
 
 
-def _check_input_is_not_output(prepared: Prepared, existing: list[str]) -> None:
+def check_input_is_not_output(prepared: Prepared, existing: list[str]) -> None:
+    """Raises UsageError if a file of the input would be replaced."""
     inputs = {absolute(range_.path) for split in prepared.splits for range_ in split.ranges}
     both = sorted(path for path in existing if absolute(path) in inputs)
     if both:
@@ -130,12 +152,12 @@ def _plan(prepared: Prepared, removes: tuple[str, ...], runner: str | None) -> C
     job, info = prepared.job, prepared.model.info
     return CommitPlan(
         run_id=new_run_id(),
-        layout=prepared.layout,
+        layouts=prepared.layouts,
         fingerprint=job.fingerprint,
         removes=removes,
-        planned={split.number: split.num_rows for split in prepared.splits},
+        planned=_planned(prepared),
         max_dead_letter_ratio=job.dead_letters.max_ratio,
-        output_schema=prepared.output_schema,
+        output_schemas=prepared.output_schemas,
         report={
             "job": job.name,
             "runner": "DirectRunner" if runner in _IN_PROCESS else runner,
@@ -152,5 +174,10 @@ def _plan(prepared: Prepared, removes: tuple[str, ...], runner: str | None) -> C
     )
 
 
-def _as_yaml(job: Job) -> str:
-    return yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False)
+def _planned(prepared: Prepared) -> dict[int, int]:
+    """The rows of each split, where they are known before they are read."""
+    return {
+        split.number: min(rows, prepared.job.source.limit or rows)
+        for split in prepared.splits
+        if (rows := split.num_rows) is not None
+    }

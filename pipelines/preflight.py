@@ -1,6 +1,5 @@
 """Everything that is checked before a job starts; nothing is written here."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,19 +10,19 @@ from scoreline.models.errors import ModelError, ModelOutputError
 from scoreline.models.example import example_batch
 from scoreline.models.handler import ColumnarModelHandler, Loaded
 from scoreline.models.model import Model, ModelRef, load_model, pinned
-from scoreline.models.reserved import PREFIX
 from scoreline.models.trust import Trust
+from scoreline.transforms.file_formats import format_of
 from scoreline.transforms.layout import EXTENSION, FileLayout
-from scoreline.transforms.match_files import match_files
 from scoreline.transforms.output_columns import ROW_ID
-from scoreline.transforms.parquet_files import ParquetInfo, Split, inspect_parquet, plan_splits
+from scoreline.transforms.splits import Split, plan_splits
 from scoreline.transforms.storage import is_local
 
 from .errors import UsageError
-from .job import Job
+from .inputs import Input, inspect_input
+from .job import FilesSink, Job
 from .near import near_file, near_name
 
-_FOOTER_THREADS = 16  # footers are small: the wait for an object store is what takes the time
+_PART_EXTENSIONS = {"parquet": ".parquet", "json": ".jsonl", "csv": ".csv", "avro": ".avro"}
 
 
 @dataclass(frozen=True)
@@ -32,35 +31,50 @@ class Prepared:
 
     Attributes:
         job: as the user gave it.
-        layout: where its files go.
+        layouts: where its files go, for each sink.
         model: loaded here; workers load the same bytes or refuse.
         handler: for RunInference.
         contract: what `Conform` checks; empty where `preprocess` makes the features.
+        input: its files and columns.
         splits: of the input, in order.
-        columns: the input columns to read, all if None.
-        output_schema: of the predictions.
+        columns: the input columns to read, by their names in the files; all if None.
+        output_schemas: of the predictions, for each sink.
     """
 
     job: Job
-    layout: FileLayout
+    layouts: tuple[FileLayout, ...]
     model: Model
     handler: ColumnarModelHandler
     contract: Contract
+    input: Input
     splits: tuple[Split, ...]
     columns: tuple[str, ...] | None
-    output_schema: pa.Schema
+    output_schemas: tuple[pa.Schema, ...]
 
 
-def layout_of(job: Job) -> FileLayout:
-    """Where a job's files go.
+def layouts_of(job: Job) -> tuple[FileLayout, ...]:
+    """Where a job's files go; dead letters and run folders go with the first sink.
 
     Raises:
-        UsageError: they would lie among each other.
+        UsageError: they would lie among each other, or a name and a format do not fit.
     """
     try:
-        return FileLayout(job.sinks[0].path, job.dead_letters.path, job.report.path)
+        first = _layout(job.sinks[0], job.dead_letters.path, job.report.path)
+        return first, *(_layout(sink, None, first.run_root) for sink in job.sinks[1:])
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _layout(sink: FilesSink, dead_letters: str | None, report: str | None) -> FileLayout:
+    named = format_of(sink.path)
+    if named is not None and sink.format not in (None, named):
+        raise UsageError(
+            f"the output {sink.path} is one file of the format {named}, but the format {sink.format} "
+            "was asked for: leave one of the two out."
+        )
+    return FileLayout(
+        sink.path, dead_letters, report, _PART_EXTENSIONS[sink.format or "parquet"]
+    )
 
 
 def check_places(layout: FileLayout) -> None:
@@ -74,13 +88,13 @@ def check_places(layout: FileLayout) -> None:
         ("--dead-letters", layout.dead_letter_path),
         ("--report", layout.run_root),
     ):
-        is_file = path.endswith(EXTENSION) and flag != "--report"
+        is_file = format_of(path) is not None and flag != "--report"
         if not is_local(path):
             continue
         if is_file and Path(path).is_dir():
             raise UsageError(
                 f"{flag} {path} names one file, but there is a folder of that name. Choose a name "
-                f"that does not end in {EXTENSION} for a folder, or a new name."
+                f"that ends in no extension of a format for a folder, or a new name."
             )
         above = Path(path).parent if is_file else Path(path)
         blocking = [folder for folder in (above, *above.parents) if folder.is_file()]
@@ -98,27 +112,29 @@ def check(job: Job) -> Prepared:
         UsageError, ContractError, UnreadableFileError: the input does not satisfy the job.
         ModelError: the model is unfit.
     """
-    infos = inspect_inputs(job.source.path)
-    schema = common_schema(infos)
     model = _load(job)
+    is_direct = job.model.preprocess is None
+    input_ = inspect_input(job.source, model.contract if is_direct else Contract(()))
     handler = ColumnarModelHandler(
         pinned(_model_ref(job), model), job.model.preprocess, job.model.postprocess
     )
     loaded = handler.load_model()
-    sink = job.sinks[0]
-    if job.model.preprocess is None:
-        model.contract.check(schema, model.info.name)
-    _check_keep(sink.keep, schema)
-    layout = layout_of(job)
+    if is_direct:
+        model.contract.check(input_.schema, model.info.name)
+    layouts = layouts_of(job)
+    for sink in job.sinks:
+        _check_keep(sink.keep, input_.schema)
+    single = job.source.limit is not None or any(layout.is_one_file for layout in layouts)
     return Prepared(
         job=job,
-        layout=layout,
+        layouts=layouts,
         model=model,
         handler=handler,
-        contract=model.contract if job.model.preprocess is None else Contract(()),
-        splits=tuple(plan_splits(infos, single=layout.is_one_file)),
-        columns=_columns(job, model),
-        output_schema=_output_schema(job, schema, loaded),
+        contract=model.contract if is_direct else Contract(()),
+        input=input_,
+        splits=tuple(plan_splits(input_.files, single=single)),
+        columns=_columns(job, model, input_),
+        output_schemas=tuple(_output_schemas(job, input_.schema, loaded)),
     )
 
 
@@ -138,62 +154,6 @@ def _model_ref(job: Job) -> ModelRef:
     return ModelRef(spec.uri, trust, spec.outputs, spec.features)
 
 
-def inspect_inputs(patterns: tuple[str, ...]) -> list[ParquetInfo]:
-    """Reads the footers of all files that the patterns name, in the order of the patterns."""
-    paths = list(dict.fromkeys(path for pattern in patterns for path in _match(pattern)))
-    with ThreadPoolExecutor(min(_FOOTER_THREADS, len(paths))) as pool:
-        return list(pool.map(inspect_parquet, paths))
-
-
-def _match(pattern: str) -> list[str]:
-    paths = match_files(pattern)
-    if not paths:
-        raise UsageError(f"no file matches --input {pattern}{near_file(pattern)}")
-    return paths
-
-
-def common_schema(infos: list[ParquetInfo]) -> pa.Schema:
-    """The schema that all files share.
-
-    Raises:
-        UsageError: two files differ, a name stands twice, or a name is ours.
-    """
-    first = infos[0]
-    for info in infos[1:]:
-        if info.schema.remove_metadata() != first.schema.remove_metadata():
-            raise UsageError(_difference(first, info))
-    names = first.schema.names
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise UsageError(
-            f"{first.path} has several columns of one name: {repeated}. It could not be told which "
-            "one the model takes: rename them in the input."
-        )
-    reserved = [name for name in names if name.startswith(PREFIX)]
-    if reserved:
-        raise UsageError(
-            f"{first.path} has the columns {reserved}, but names that start with {PREFIX} are "
-            "scoreline's own: rename them in the input."
-        )
-    return first.schema
-
-
-def _difference(first: ParquetInfo, other: ParquetInfo) -> str:
-    left = {field.name: str(field.type) for field in first.schema}
-    right = {field.name: str(field.type) for field in other.schema}
-    lines = [
-        f"  {name}: {left.get(name, 'missing')} in {first.path}, "
-        f"{right.get(name, 'missing')} in {other.path}"
-        for name in dict.fromkeys([*left, *right])
-        if left.get(name) != right.get(name)
-    ]
-    detail = "\n".join(lines) or "  the order or the nullability of the columns"
-    return (
-        f"the input files differ in their columns:\n{detail}\nScore them in separate runs, or "
-        "rewrite them with one schema."
-    )
-
-
 def _check_keep(keep: tuple[str, ...] | None, schema: pa.Schema) -> None:
     for name in keep or ():
         if name not in schema.names:
@@ -203,29 +163,35 @@ def _check_keep(keep: tuple[str, ...] | None, schema: pa.Schema) -> None:
             )
 
 
-def _columns(job: Job, model: Model) -> tuple[str, ...] | None:
-    keep = job.sinks[0].keep
-    if keep is None or job.model.preprocess is not None or job.model.postprocess is not None:
-        return None
-    return tuple(dict.fromkeys([*keep, *model.contract.names]))
+def _columns(job: Job, model: Model, input_: Input) -> tuple[str, ...] | None:
+    """The columns that the model or a sink wants, by their names in the files."""
+    keeps = [sink.keep for sink in job.sinks]
+    wants_all = None in keeps or job.model.preprocess or job.model.postprocess
+    if wants_all:
+        return None if job.source.columns is None else job.source.columns
+    kept = [name for keep in keeps for name in keep or ()]
+    wanted = dict.fromkeys([*kept, *model.contract.names])
+    return tuple(input_.file_names[name] for name in wanted) or None
 
 
-def _output_schema(job: Job, schema: pa.Schema, loaded: Loaded) -> pa.Schema:
-    """The schema of the predictions, found by scoring one made-up row.
+def _output_schemas(job: Job, schema: pa.Schema, loaded: Loaded) -> list[pa.Schema]:
+    """The schema of the predictions of each sink, found by scoring one made-up row.
 
     Where the model does not take the made-up row, the types of its outputs are left open.
     """
-    sink = job.sinks[0]
+    added = _probe(schema, loaded)
+    return [_output_schema(sink, schema, added) for sink in job.sinks]
+
+
+def _output_schema(sink: FilesSink, schema: pa.Schema, outputs: list[pa.Field]) -> pa.Schema:
     names = schema.names if sink.keep is None else dict.fromkeys(sink.keep)
     kept = [schema.field(name) for name in names]
-    added = _probe(schema, loaded)
-    if sink.row_id:
-        added.append(pa.field(ROW_ID, pa.string()))
+    added = [*outputs, pa.field(ROW_ID, pa.string())] if sink.row_id else outputs
     clash = sorted({field.name for field in kept} & {field.name for field in added})
     if clash:
         raise UsageError(
-            f"the input already has the columns {clash} that are to be written. Rename them in the "
-            "input, or leave them out with --keep."
+            f"the input already has the columns {clash} that are to be written. Rename them with "
+            "--rename, or leave them out with --keep."
         )
     return pa.schema([*kept, *added])
 

@@ -189,6 +189,36 @@ class Claim:
         return "nothing was made final; the same command starts anew."
 
 
+class Claims:
+    """A run's places at all of its outputs.
+
+    Args:
+        claims: one for each output; the first has the run folder.
+    """
+
+    def __init__(self, claims: list[Claim]):
+        self._claims = claims
+
+    def take(self) -> None:
+        """Claims all outputs.
+
+        Raises:
+            UsageError: another run has one of them.
+        """
+        for claim in self._claims:
+            claim.take()
+
+    def release(self) -> None:
+        """Ends a run that is complete."""
+        for claim in self._claims:
+            claim.release()
+
+    def undo(self) -> str:
+        """Removes what a run has left that cannot go on; says what is left of it."""
+        said = [claim.undo() for claim in self._claims]
+        return said[0]
+
+
 def _abandon(run_folder: str) -> bool:
     """Takes the place of a run's intent, so that none of its threads can still write one."""
     path = join(run_folder, INTENT)

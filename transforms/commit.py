@@ -45,24 +45,29 @@ class CommitPlan:
 
     Attributes:
         run_id: the run's name.
-        layout: where things go.
+        layouts: where things go, for each output; the first has the dead letters and the report.
         fingerprint: tells whether another command is the same job.
         removes: final files of an earlier run that this one was told to replace.
-        planned: the rows of each split, by its number.
+        planned: the rows of each split, by its number, where they are known.
         max_dead_letter_ratio: more dead letters per row read than this end the run with code 3.
-        output_schema: of the predictions, for a run that predicts no row.
+        output_schemas: of the predictions of each output, for a run that predicts no row.
         report: entries for the report that are known before the run: job, runner, model, ...
             `started_at` (ISO 8601) is needed.
     """
 
     run_id: str
-    layout: FileLayout
+    layouts: tuple[FileLayout, ...]
     fingerprint: str
     removes: tuple[str, ...]
     planned: dict[int, int]
     max_dead_letter_ratio: float
-    output_schema: pa.Schema
+    output_schemas: tuple[pa.Schema, ...]
     report: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def layout(self) -> FileLayout:
+        """Of the first output, which has the dead letters and the report."""
+        return self.layouts[0]
 
     @property
     def run_folder(self) -> str:
@@ -107,15 +112,19 @@ def commit(plan: CommitPlan, receipts: list[Receipt]) -> dict[str, Any]:
     """Writes the intent, makes everything final, and gives the report."""
     intent_path = join(plan.run_folder, INTENT)
     if not exists(intent_path):  # a retried bundle finds its own
-        account = add_up(receipts, plan.planned)
+        account = add_up(receipts, plan.planned, len(plan.layouts))
         parts = _complete_parts(plan, receipts)
         # Whoever rolls this forward may work in another folder.
-        moves = [tuple(map(absolute, both)) for both in plan.layout.moves(parts)]
+        moves = [
+            tuple(map(absolute, both))
+            for sink, layout in enumerate(plan.layouts)
+            for both in layout.moves(part for part in parts if part.sink == sink)
+        ]
         removes = set(map(absolute, plan.removes)) - {target for _, target in moves}
         intent = {
             "run_id": plan.run_id,
             "fingerprint": plan.fingerprint,
-            "staging": absolute(plan.staging),
+            "staging": [absolute(layout.staging(plan.run_id)) for layout in plan.layouts],
             "moves": moves,
             "removes": sorted(removes),
             "report": _report(plan, account),
@@ -136,7 +145,8 @@ def roll_forward(run_folder: str) -> dict[str, Any]:
         remove(path)
     for source, target in intent["moves"]:
         move(source, target)
-    remove_folder(intent["staging"])
+    for folder in intent["staging"]:
+        remove_folder(folder)
     report: dict[str, Any] = intent["report"]
     write_json(join(run_folder, REPORT), report)
     if report["exit_code"] == FINISHED:
@@ -159,24 +169,29 @@ def _complete_parts(plan: CommitPlan, receipts: list[Receipt]) -> list[Receipt]:
     at it, and the intent names what one of them completed.
     """
     parts = [receipt for receipt in receipts if receipt.path is not None]
-    predicted = [part for part in parts if part.kind == "predicted"]
     dead = [part for part in parts if part.kind == "dead_lettered"]
-    if not predicted:
-        predicted = [_empty_part(_new_part(plan, "empty"), plan.output_schema)]
-    if len(predicted) > 1 and plan.layout.is_one_file:
-        predicted = [merge_parts(predicted, _new_part(plan, "predicted"))]
     if len(dead) > 1 and plan.layout.dead_letter_path.endswith(EXTENSION):
-        dead = [merge_parts(dead, _new_part(plan, "dead_lettered"))]
-    return predicted + dead
+        dead = [merge_parts(dead, _new_part(plan, "dead_lettered", EXTENSION))]
+    predicted = [part for part in parts if part.kind == "predicted"]
+    for sink in range(len(plan.layouts)):
+        dead += _predictions(plan, sink, [part for part in predicted if part.sink == sink])
+    return dead
 
 
-def _new_part(plan: CommitPlan, name: str) -> str:
-    return join(plan.staging, f"{name}-{uuid.uuid4().hex}{EXTENSION}")
+def _predictions(plan: CommitPlan, sink: int, parts: list[Receipt]) -> list[Receipt]:
+    layout = plan.layouts[sink]
+    if not parts:
+        path = _new_part(plan, "empty", layout.extension, sink)
+        PartWriter(path, plan.output_schemas[sink]).close()
+        return [Receipt("predicted", 0, 0, path, sink=sink)]
+    if len(parts) > 1 and layout.is_one_file:
+        return [merge_parts(parts, _new_part(plan, "predicted", layout.extension, sink))]
+    return parts
 
 
-def _empty_part(path: str, schema: pa.Schema) -> Receipt:
-    PartWriter(path, schema).close()
-    return Receipt("predicted", 0, 0, path)
+def _new_part(plan: CommitPlan, name: str, extension: str, sink: int = 0) -> str:
+    staging = plan.layouts[sink].staging(plan.run_id)
+    return join(staging, f"{name}-{uuid.uuid4().hex}{extension}")
 
 
 def _report(plan: CommitPlan, account: Account) -> dict[str, Any]:
@@ -201,6 +216,7 @@ def _report(plan: CommitPlan, account: Account) -> dict[str, Any]:
         "max_dead_letter_ratio": plan.max_dead_letter_ratio,
         "unaccounted": account.unbalanced,
         "output": plan.layout.output,
+        "outputs": [layout.output for layout in plan.layouts],
         "dead_letters_output": plan.layout.dead_letter_path,
         "run_folder": plan.run_folder,
         "exit_code": FINISHED if fine else LIMIT_BROKEN,

@@ -48,6 +48,18 @@ def to_dead_letters(
 
     The payload of each is an Arrow IPC stream of that one row: lossless, whatever the types.
     """
+    payloads = _payloads(user_columns(rejected))
+    return _dead_letters(rejected, reasons, run_id, model_version, payloads, "arrow-ipc")
+
+
+def _dead_letters(
+    rejected: pa.RecordBatch,
+    reasons: Reasons,
+    run_id: str,
+    model_version: str | None,
+    payloads: pa.Array,
+    encoding: str,
+) -> pa.RecordBatch:
     now = datetime.now(UTC)
     rows = rejected.num_rows
     columns = {
@@ -59,8 +71,8 @@ def to_dead_letters(
         "error_code": reasons.codes,
         "error_class": reasons.classes,
         "error_message": reasons.messages,
-        "payload": _payloads(user_columns(rejected)),
-        "payload_encoding": ["arrow-ipc"] * rows,
+        "payload": payloads,
+        "payload_encoding": [encoding] * rows,
         "event_time": [None] * rows,
         "failed_at": [now] * rows,
         "attempt": [1] * rows,
@@ -73,6 +85,19 @@ def to_dead_letters(
     ]
     schema = DEAD_LETTER_SCHEMA.with_metadata(rejected.schema.metadata)
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def raw_dead_letters(
+    payloads: pa.RecordBatch, reasons: Reasons, run_id: str
+) -> pa.RecordBatch:
+    """Turns records that could not be decoded into dead letters with their very bytes.
+
+    Args:
+        payloads: a column `payload` of binary, with row identity.
+        reasons: of each.
+        run_id: stands on every dead letter.
+    """
+    return _dead_letters(payloads, reasons, run_id, None, payloads.column("payload"), "raw")
 
 
 def _payloads(batch: pa.RecordBatch) -> pa.Array:

@@ -8,16 +8,42 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scoreline.models.reserved import POSITION, SOURCE_KEY, metadata_of, with_metadata
+from scoreline.models.reserved import OFFSET_KEY, POSITION, SOURCE_KEY, metadata_of, with_metadata
 
 
 def identify(batch: pa.RecordBatch, source: str, first: int, split: int) -> pa.RecordBatch:
     """Gives the rows of a batch the positions `first`, `first + 1`, ... in `source`.
 
+    The position is the number of the row in its file, from 0.
+
     >>> row_ids(identify(pa.record_batch({"x": [7, 8]}), "a.parquet", 10, split=0)).to_pylist()
     ['a.parquet#10', 'a.parquet#11']
     """
-    positions = pa.array(np.arange(first, first + batch.num_rows))
+    return _identified(batch, pa.array(np.arange(first, first + batch.num_rows)), source, split)
+
+
+def identify_records(
+    batch: pa.RecordBatch, ordinals: pa.Array, source: str, offset: int, split: int
+) -> pa.RecordBatch:
+    """Gives the rows of a batch of text records the positions `offset+ordinal` in `source`.
+
+    Args:
+        batch: of one block of text.
+        ordinals: the number of each record in its block, from 0.
+        source: the file.
+        offset: of the block's first byte in the file.
+        split: the number of the split.
+
+    >>> batch = pa.record_batch({"x": [7, 8]})
+    >>> row_ids(identify_records(batch, pa.array([0, 2]), "a.csv", 4096, 0)).to_pylist()
+    ['a.csv#4096+0', 'a.csv#4096+2']
+    """
+    return with_metadata(_identified(batch, ordinals, source, split), offset=str(offset))
+
+
+def _identified(
+    batch: pa.RecordBatch, positions: pa.Array, source: str, split: int
+) -> pa.RecordBatch:
     bare = batch.replace_schema_metadata(None)  # what a file says of itself is not what we say
     return with_metadata(bare.append_column(POSITION, positions), source=source, split=str(split))
 
@@ -33,7 +59,9 @@ def positions(batch: pa.RecordBatch) -> pa.Array:
     """The position of each row as text; null where the batch carries no identity."""
     if POSITION not in batch.schema.names:
         return pa.nulls(batch.num_rows, pa.string())
-    return batch.column(POSITION).cast(pa.string())
+    ordinals = batch.column(POSITION).cast(pa.string())
+    offset = metadata_of(batch, OFFSET_KEY)
+    return pc.binary_join_element_wise(offset, ordinals, "+") if offset else ordinals
 
 
 def source_of(batch: pa.RecordBatch) -> str:

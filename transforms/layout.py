@@ -4,13 +4,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
+from .file_formats import format_of
+from .formats.compressed_text import compression_of
 from .receipts import Receipt
 from .storage import absolute, exists, join, list_files
 
 EXTENSION = ".parquet"
 
-_PREDICTIONS = re.compile(r"part-\d{5,}(-\d{3,})?\.parquet")
+_PREDICTIONS = re.compile(r"part-\d{5,}(-\d{3,})?\.(parquet|jsonl|csv|avro)")
 _DEAD_LETTERS = re.compile(r"part-\d{5,}-[a-z]+(-\d{3,})?\.parquet")
 
 
@@ -19,9 +22,10 @@ class FileLayout:
     """The names under which the files of a run become visible.
 
     Attributes:
-        output: a folder, or one file if it ends in `.parquet`.
+        output: a folder, or one file if its extension names a format.
         dead_letters: a folder or file of its own; beside or below the output if None.
         report: the folder of run folders; beside or below the output if None.
+        part_extension: of the files in an output folder: the format of the predictions.
 
     Raises:
         ValueError: dead letters or reports would lie among the predictions.
@@ -30,6 +34,7 @@ class FileLayout:
     output: str
     dead_letters: str | None = None
     report: str | None = None
+    part_extension: str = EXTENSION
 
     def __post_init__(self) -> None:
         for what, path in (("dead letters", self.dead_letters), ("reports", self.report)):
@@ -43,7 +48,15 @@ class FileLayout:
     @property
     def is_one_file(self) -> bool:
         """Whether all predictions go to one file."""
-        return self.output.endswith(EXTENSION)
+        return format_of(self.output) is not None
+
+    @property
+    def extension(self) -> str:
+        """What the names of prediction files end in."""
+        if not self.is_one_file:
+            return self.part_extension
+        suffixes = PurePosixPath(self.output).suffixes
+        return "".join(suffixes[-2:] if compression_of(self.output) else suffixes[-1:])
 
     @property
     def dead_letter_path(self) -> str:
@@ -111,7 +124,11 @@ class FileLayout:
         return inside and not any(name.startswith(("_", ".")) for name in names)
 
     def moves(self, receipts: Iterable[Receipt]) -> list[tuple[str, str]]:
-        """(staged path, final path) of every part; by name, predictions sort in input order."""
+        """(staged path, final path) of every part; by name, predictions sort in input order.
+
+        Args:
+            receipts: of this output; those without a part do not count.
+        """
         parts = sorted(
             (receipt for receipt in receipts if receipt.path is not None),
             key=lambda part: (part.kind, part.split, part.codes, part.path),
@@ -123,7 +140,8 @@ class FileLayout:
             target = self._final_name(part)
             used[target] += 1
             if shared[target] > 1:
-                target = f"{target.removesuffix(EXTENSION)}-{used[target]:03d}{EXTENSION}"
+                end = EXTENSION if part.kind == "dead_lettered" else self.extension
+                target = f"{target.removesuffix(end)}-{used[target]:03d}{end}"
             moves.append((str(part.path), target))
         return moves
 
@@ -131,7 +149,7 @@ class FileLayout:
         if receipt.kind == "predicted":
             if self.is_one_file:
                 return self.output
-            return join(self.output, f"part-{receipt.split:05d}{EXTENSION}")
+            return join(self.output, f"part-{receipt.split:05d}{self.extension}")
         if self.dead_letter_path.endswith(EXTENSION):
             return self.dead_letter_path
         stage = receipt.codes[0][0].split("/")[0] if receipt.codes else "any"

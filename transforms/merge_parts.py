@@ -8,7 +8,7 @@ from .receipts import Receipt
 
 
 def merge_parts(parts: Iterable[Receipt], path: str) -> Receipt:
-    """Turns staged parts of one kind into one file, in order of their splits; they stay.
+    """Turns staged Parquet parts of one kind into one file, in order of their splits; they stay.
 
     Args:
         parts: at least one; the schema is that of the first.
@@ -32,4 +32,5 @@ def merge_parts(parts: Iterable[Receipt], path: str) -> Receipt:
         if writer is not None:
             writer.abort()
     codes = tuple(code for part in ordered for code in part.codes)
-    return Receipt(first.kind, first.split, sum(part.rows for part in ordered), path, codes)
+    rows = sum(part.rows for part in ordered)
+    return Receipt(first.kind, first.split, rows, path, codes, first.sink)

@@ -1,4 +1,4 @@
-"""Parquet files: what their footers say, how they are cut into splits, and how a split is read."""
+"""Parquet files: what their footers say, and how their row groups are read."""
 
 import os
 from collections.abc import Iterator
@@ -10,14 +10,11 @@ import pyarrow.parquet as pq
 
 from .identity import identify
 from .plain_types import plain_schema
-from .prefetch import prefetch
 from .storage import is_local, open_file
 
 # Knee of the batch-size picture in docs/performance.md; the variable is for that benchmark.
 _MAX_BATCH_ROWS = int(os.environ.get("SCORELINE_MAX_BATCH_ROWS", 65_536))
 _MAX_BATCH_BYTES = 16 * 2**20  # a row group of wide rows in fewer rows; far below Arrow's 2 GiB
-_MAX_SPLIT_BYTES = 64 * 2**20  # as stored: a part file of a usual size, enough splits for a cluster
-_MIN_FILE_BYTES = 2**20  # what opening a file costs, in bytes read: bounds the files of a split
 # What Arrow raises, as seen on files with random bytes changed: names may not even be text.
 _CORRUPT = (pa.ArrowException, OSError, UnicodeDecodeError)
 
@@ -52,6 +49,18 @@ class ParquetInfo:
         """The rows of the file."""
         return sum(group.num_rows for group in self.row_groups)
 
+    def ranges(self) -> Iterator[tuple["RowGroupRange", int]]:
+        """One range per row group that has rows, with its weight in bytes."""
+        memory = sum(group.memory_bytes for group in self.row_groups)
+        row_bytes = max(1, memory // max(1, self.num_rows))
+        batch_rows = max(1, min(_MAX_BATCH_ROWS, _MAX_BATCH_BYTES // row_bytes))
+        first_row = 0
+        for index, group in enumerate(self.row_groups):
+            if group.num_rows:
+                range_ = RowGroupRange(self.path, (index,), first_row, group.num_rows, batch_rows)
+                yield range_, group.stored_bytes
+            first_row += group.num_rows
+
 
 @dataclass(frozen=True)
 class RowGroupRange:
@@ -63,18 +72,28 @@ class RowGroupRange:
     num_rows: int
     batch_rows: int
 
+    def read(self, split: int, columns: tuple[str, ...] | None) -> Iterator[pa.RecordBatch]:
+        """Reads the batches of the range in order, with row identity.
 
-@dataclass(frozen=True)
-class Split:
-    """Consecutive rows of the input that one worker reads and one part holds."""
-
-    number: int
-    ranges: tuple[RowGroupRange, ...]
-
-    @property
-    def num_rows(self) -> int:
-        """The rows of the split."""
-        return sum(range_.num_rows for range_ in self.ranges)
+        Raises:
+            UnreadableFileError: a row group is corrupt.
+            ValueError: a column is not there, or twice.
+        """
+        row = self.first_row
+        try:
+            for batch in _read_range(self, columns):
+                yield identify(batch, self.path, row, split)
+                row += batch.num_rows
+        except _CORRUPT as error:
+            raise UnreadableFileError(
+                f"cannot read {self.path} from row {row} on (row groups "
+                f"{list(self.row_groups)}): {error}"
+            ) from error
+        if row - self.first_row != self.num_rows:
+            raise UnreadableFileError(
+                f"{self.path}: the footer promises {self.num_rows} rows from row "
+                f"{self.first_row} on, but {row - self.first_row} came. Was it replaced?"
+            )
 
 
 @contextmanager
@@ -109,71 +128,6 @@ def inspect_parquet(path: str) -> ParquetInfo:
 def _row_group(group: pq.RowGroupMetaData) -> RowGroup:
     stored = sum(group.column(index).total_compressed_size for index in range(group.num_columns))
     return RowGroup(group.num_rows, stored, group.total_byte_size)
-
-
-def plan_splits(files: list[ParquetInfo], *, single: bool = False) -> list[Split]:
-    """Cuts files, in order, into splits of whole row groups; `single` makes one split of all.
-
-    Without a row there is one split of no rows, so that a run reads something and commits.
-    """
-    splits: list[Split] = []
-    ranges: list[RowGroupRange] = []
-    size = 0
-    for info in files:
-        for range_, stored in _ranges(info):
-            if ranges and not single and size + stored > _MAX_SPLIT_BYTES:
-                splits.append(Split(len(splits), tuple(ranges)))
-                ranges, size = [], 0
-            ranges.append(range_)
-            size += stored
-    return [*splits, Split(len(splits), tuple(ranges))] if ranges or not splits else splits
-
-
-def _ranges(info: ParquetInfo) -> Iterator[tuple[RowGroupRange, int]]:
-    """One range per row group that has rows, with its weight in bytes."""
-    memory = sum(group.memory_bytes for group in info.row_groups)
-    row_bytes = max(1, memory // max(1, info.num_rows))
-    batch_rows = max(1, min(_MAX_BATCH_ROWS, _MAX_BATCH_BYTES // row_bytes))
-    first_row = 0
-    weight = max(1, _MIN_FILE_BYTES // max(1, len(info.row_groups)))
-    for index, group in enumerate(info.row_groups):
-        if group.num_rows:
-            range_ = RowGroupRange(info.path, (index,), first_row, group.num_rows, batch_rows)
-            yield range_, max(weight, group.stored_bytes)
-        first_row += group.num_rows
-
-
-def read_split(split: Split, columns: tuple[str, ...] | None = None) -> Iterator[pa.RecordBatch]:
-    """Reads the batches of a split in order, with row identity; a thread reads ahead.
-
-    Args:
-        split: made by `plan_splits`.
-        columns: the top-level columns to read, all if None.
-
-    Raises:
-        UnreadableFileError: a row group is corrupt.
-        ValueError: a column is not there, or twice.
-    """
-    yield from prefetch(_batches(split, columns))
-
-
-def _batches(split: Split, columns: tuple[str, ...] | None) -> Iterator[pa.RecordBatch]:
-    for range_ in split.ranges:
-        row = range_.first_row
-        try:
-            for batch in _read_range(range_, columns):
-                yield identify(batch, range_.path, row, split.number)
-                row += batch.num_rows
-        except _CORRUPT as error:
-            raise UnreadableFileError(
-                f"cannot read {range_.path} from row {row} on (row groups "
-                f"{list(range_.row_groups)}): {error}"
-            ) from error
-        if row - range_.first_row != range_.num_rows:
-            raise UnreadableFileError(
-                f"{range_.path}: the footer promises {range_.num_rows} rows from row "
-                f"{range_.first_row} on, but {row - range_.first_row} came. Was it replaced?"
-            )
 
 
 def _read_range(range_: RowGroupRange, columns: tuple[str, ...] | None) -> Iterator[pa.RecordBatch]:

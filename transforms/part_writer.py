@@ -1,12 +1,12 @@
-"""Writes batches into one Parquet file, in a thread, so that writing overlaps with predicting."""
+"""Writes batches into one file, in a thread, so that writing overlaps with predicting."""
 
 import queue
 import threading
-from typing import Any
+from contextlib import closing
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from .encoders import open_encoder
 from .storage import create
 
 _DEPTH = 2  # batches in hand; a writer that cannot keep up slows the bundle down
@@ -14,7 +14,7 @@ _POLL_SECS = 0.1  # how soon whoever waits for the thread notices that it failed
 
 
 class PartWriter:
-    """One Parquet file in the making. Whoever writes or closes it gets the thread's error.
+    """One file in the making, in the format that its extension names. Whoever writes or closes it gets the thread's error.
 
     Args:
         path: a new file on any Beam file system.
@@ -57,9 +57,12 @@ class PartWriter:
 
     def _work(self) -> None:
         try:
-            with create(self.path) as file, _parquet_writer(file, self._schema) as writer:
+            with (
+                create(self.path) as file,
+                closing(open_encoder(self.path, file, self._schema)) as encoder,
+            ):
                 while (batch := self._waiting.get()) is not None:
-                    writer.write_batch(batch)
+                    encoder.write(batch)
         except BaseException as error:  # raised again in the bundle's own thread
             self._error = error
 
@@ -83,10 +86,3 @@ def _check_width(wanted: pa.Field, came: pa.Field) -> None:
     floats = pa.types.is_floating(wanted.type) and pa.types.is_floating(came.type)
     if floats and came.type.bit_width > wanted.type.bit_width:
         raise ValueError(f"column {wanted.name!r} came as {came.type} for {wanted.type}")
-
-
-def _parquet_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
-    # Parquet's default builds a dictionary for every column and drops it where values do not
-    # repeat, as floats hardly ever do: 3 times the time to write, for a larger file.
-    repeating = [field.name for field in schema if not pa.types.is_floating(field.type)]
-    return pq.ParquetWriter(file, schema, compression="snappy", use_dictionary=repeating)

@@ -1,97 +1,184 @@
 """Reads files into batches with row identity."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
 
+from scoreline.models.reserved import REJECTED_KEY, metadata_of
+
+from .dead_letters import Reasons, raw_dead_letters
+from .file_formats import FileFormat, format_of, inspector
+from .formats.csv_dialect import CsvDialect
 from .match_files import match_files
 from .metrics import RowCounter
-from .parquet_files import ParquetInfo, Split, inspect_parquet, plan_splits, read_split
+from .outcome import DEAD_LETTERS
 from .receipts import Receipt
+from .schemas import with_one_schema
+from .splits import Split, plan_splits, read_split
 
 BATCHES: Final = "batches"
 RECEIPTS: Final = "receipts"
 
 
-class ReadFiles(beam.PTransform[beam.pvalue.PBegin, beam.PCollection[pa.RecordBatch]]):
-    """Reads the Parquet files that a path or glob names into batches.
+class ReadFiles(beam.PTransform[beam.pvalue.PBegin, beam.pvalue.DoOutputsTuple]):
+    """Reads the files that a path, glob or folder names.
 
-    Row groups are read in parallel. Rows keep their order within a batch; batches of one split
-    come in order. Every batch carries its row identity.
+    Gives batches under `BATCHES` and, under `DEAD_LETTERS`, the records of text files that could
+    not be decoded. Files are read in parallel, large ones in pieces. Rows keep their order within a
+    batch; batches of one split come in order. Every batch carries its row identity.
 
     Args:
         pattern: a path, glob or folder on any Beam file system; it is matched when the pipeline
             runs, which fails if there is no such file or if two of them differ in their columns.
         columns: the top-level columns to read, all if None.
+        format: of the files; told from the pattern's extension if None.
+        dialect: of CSV files.
+        run_id: stands on every dead letter.
+
+    Raises:
+        ValueError: the pattern's extension names no format.
     """
 
-    def __init__(self, pattern: str, columns: tuple[str, ...] | None = None):
+    def __init__(
+        self,
+        pattern: str,
+        columns: tuple[str, ...] | None = None,
+        *,
+        format: FileFormat | None = None,  # noqa: A002  the field's word, as in the job file
+        dialect: CsvDialect | None = None,
+        run_id: str = "",
+    ):
         super().__init__()
         self._pattern = pattern
-        self._columns = columns
+        found = format or format_of(pattern)
+        if found is None:
+            raise ValueError(f"the extension of {pattern} names no format: give it as `format`")
+        self._plan = _Plan(found, dialect or CsvDialect())
+        self._read = _ReadFn(columns, {}, None, run_id)
 
-    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[pa.RecordBatch]:
-        """Footers are read in one place, splits in parallel."""
-        read = beam.ParDo(_ReadFn(self._columns)).with_outputs(RECEIPTS, main=BATCHES)
-        splits = pbegin | "Pattern" >> beam.Create([self._pattern]) | "Plan" >> beam.FlatMap(_plan)
-        return (splits | "Spread" >> beam.Reshuffle() | "Read" >> read)[BATCHES]
+    @no_annotations
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.pvalue.DoOutputsTuple:
+        """Heads are read in one place, splits in parallel."""
+        pattern = pbegin | "Pattern" >> beam.Create([self._pattern])
+        splits = pattern | "Plan" >> beam.FlatMap(self._plan) | "Spread" >> beam.Reshuffle()
+        return splits | "Read" >> beam.ParDo(self._read).with_outputs(
+            RECEIPTS, DEAD_LETTERS, main=BATCHES
+        )
 
 
 class ReadSplits(beam.PTransform[beam.pvalue.PBegin, beam.pvalue.DoOutputsTuple]):
     """Reads splits that were planned before the pipeline was built.
 
-    Gives batches under `BATCHES` and, under `RECEIPTS`, one receipt per split of the rows read.
+    Gives batches under `BATCHES`, dead letters of malformed records under `DEAD_LETTERS`, and one
+    receipt per split of the rows read under `RECEIPTS`.
 
     Args:
         splits: made by `plan_splits`.
-        columns: the top-level columns to read, all if None.
+        columns: the top-level columns to read, by their names in the files; all if None.
+        rename: new names of columns, by their names in the files.
+        limit: how many rows to read of each split; all if None.
+        run_id: stands on every dead letter.
     """
 
-    def __init__(self, splits: list[Split], columns: tuple[str, ...] | None = None):
+    def __init__(
+        self,
+        splits: list[Split],
+        columns: tuple[str, ...] | None = None,
+        *,
+        rename: Mapping[str, str] | None = None,
+        limit: int | None = None,
+        run_id: str = "",
+    ):
         super().__init__()
         self._splits = splits
-        self._columns = columns
+        self._read = _ReadFn(columns, dict(rename or {}), limit, run_id)
 
     @no_annotations
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.pvalue.DoOutputsTuple:
         """`Create` spreads the splits over the workers."""
-        read = beam.ParDo(_ReadFn(self._columns)).with_outputs(RECEIPTS, main=BATCHES)
-        return pbegin | "Splits" >> beam.Create(self._splits) | "Read" >> read
+        return (
+            pbegin
+            | "Splits" >> beam.Create(self._splits)
+            | "Read" >> beam.ParDo(self._read).with_outputs(RECEIPTS, DEAD_LETTERS, main=BATCHES)
+        )
 
 
-def _plan(pattern: str) -> list[Split]:
-    infos = [inspect_parquet(path) for path in match_files(pattern)]
-    if not infos:
-        raise FileNotFoundError(f"no file matches {pattern}")
-    first = infos[0]
-    for info in infos[1:]:
-        if not info.schema.equals(first.schema):
-            raise ValueError(
-                f"all files need the same columns, but those of {first.path} and {info.path} "
-                f"differ: {_columns(first)} and {_columns(info)}. Read them apart."
-            )
-    return plan_splits(infos)
+class _Plan:
+    """Turns a pattern into splits, where the pipeline runs."""
+
+    def __init__(self, format_: FileFormat, dialect: CsvDialect):
+        self._format = format_
+        self._dialect = dialect
+
+    def __call__(self, pattern: str) -> list[Split]:
+        paths = match_files(pattern)
+        if not paths:
+            raise FileNotFoundError(f"no file matches {pattern}")
+        inspect = inspector(self._format, self._dialect)
+        return plan_splits(with_one_schema([inspect(path) for path in paths]))
 
 
-def _columns(info: ParquetInfo) -> str:
-    return ", ".join(f"{field.name}: {field.type}" for field in info.schema)
-
-
-_TaggedReceipt = beam.pvalue.TaggedOutput[Literal["receipts"], Receipt]
+_Tagged = (
+    beam.pvalue.TaggedOutput[Literal["receipts"], Receipt]
+    | beam.pvalue.TaggedOutput[Literal["dead_letters"], pa.RecordBatch]
+)
 
 
 class _ReadFn(beam.DoFn):
-    def __init__(self, columns: tuple[str, ...] | None):
+    def __init__(
+        self,
+        columns: tuple[str, ...] | None,
+        rename: dict[str, str],
+        limit: int | None,
+        run_id: str,
+    ):
         self._columns = columns
+        self._rename = rename
+        self._limit = limit
+        self._run_id = run_id
         self._read = RowCounter("read")
+        self._dead_lettered = RowCounter("dead_lettered")
 
-    def process(self, split: Split) -> Iterator[pa.RecordBatch | _TaggedReceipt]:
+    def process(self, split: Split) -> Iterator[pa.RecordBatch | _Tagged]:
         rows = 0
-        for batch in read_split(split, self._columns):
+        for batch in _up_to(read_split(split, self._columns), self._limit):
             rows += batch.num_rows
             self._read.add(batch.num_rows)
-            yield batch
+            if metadata_of(batch, REJECTED_KEY):
+                self._dead_lettered.add(batch.num_rows)
+                dead = _dead_letters(batch, self._run_id)
+                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead)
+            else:
+                yield _renamed(batch, self._rename)
         yield beam.pvalue.TaggedOutput(RECEIPTS, Receipt("read", split.number, rows))
+
+
+def _up_to(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:
+    left = limit
+    for batch in batches:
+        if left is None:
+            yield batch
+            continue
+        yield batch.slice(0, left)
+        left -= min(left, batch.num_rows)
+        if left == 0:
+            return
+
+
+def _renamed(batch: pa.RecordBatch, rename: Mapping[str, str]) -> pa.RecordBatch:
+    if not rename:
+        return batch
+    return batch.rename_columns([rename.get(name, name) for name in batch.schema.names])
+
+
+def _dead_letters(rejected: pa.RecordBatch, run_id: str) -> pa.RecordBatch:
+    reasons = Reasons(
+        "decode",
+        codes=rejected.column("error_code").to_pylist(),
+        classes=rejected.column("error_class").to_pylist(),
+        messages=rejected.column("error_message").to_pylist(),
+    )
+    return raw_dead_letters(rejected, reasons, run_id)

@@ -24,6 +24,7 @@ class Receipt:
         split: the split's number.
         rows: how many.
         path: the staged part that holds them, for the two last kinds.
+        sink: of predictions, which of several outputs they are for.
         codes: for dead letters, (`stage/error_code`, rows, example of a row) for each code.
     """
 
@@ -32,6 +33,7 @@ class Receipt:
     rows: int
     path: str | None = None
     codes: tuple[tuple[str, int, str], ...] = ()
+    sink: int = 0
 
 
 @dataclass
@@ -49,12 +51,15 @@ class Account:
         return self.rows["dead_lettered"] / self.rows["read"] if self.rows["read"] else 0.0
 
 
-def add_up(receipts: Iterable[Receipt], planned: Mapping[int, int] | None = None) -> Account:
+def add_up(
+    receipts: Iterable[Receipt], planned: Mapping[int, int] | None = None, num_sinks: int = 1
+) -> Account:
     """Adds up receipts and finds the splits whose rows are not all accounted for.
 
     Args:
         receipts: of the whole run.
         planned: the rows that each split should have, where that is known before it is read.
+        num_sinks: outputs, each of which must have all predictions.
 
     >>> account = add_up([Receipt("read", 0, 5), Receipt("predicted", 0, 4)])
     >>> account.unbalanced
@@ -63,14 +68,16 @@ def add_up(receipts: Iterable[Receipt], planned: Mapping[int, int] | None = None
     account = Account()
     splits: dict[int, Counter[str]] = {}
     for receipt in sorted(receipts, key=lambda receipt: (receipt.split, receipt.path or "")):
-        account.rows[receipt.kind] += receipt.rows
-        splits.setdefault(receipt.split, Counter())[receipt.kind] += receipt.rows
+        kind = receipt.kind if receipt.sink == 0 else f"{receipt.kind} by sink {receipt.sink}"
+        account.rows[kind] += receipt.rows
+        splits.setdefault(receipt.split, Counter())[kind] += receipt.rows
         for code, rows, example in receipt.codes:
             account.codes[code] += rows
             account.examples.setdefault(code, example)
     promised = planned or {}
     for split in sorted(splits.keys() | promised.keys()):
-        problem = _imbalance(split, splits.get(split, Counter()), promised.get(split))
+        rows = splits.get(split, Counter())
+        problem = _imbalance(split, rows, promised.get(split)) or _missing(split, rows, num_sinks)
         account.unbalanced += [problem] if problem else []
     return account
 
@@ -83,6 +90,16 @@ def _imbalance(split: int, rows: Counter[str], planned: int | None) -> str | Non
             f"split {split}: {rows['read']} rows read, but {rows['predicted']} predicted and "
             f"{rows['dead_lettered']} dead-lettered"
         )
+    return None
+
+
+def _missing(split: int, rows: Counter[str], num_sinks: int) -> str | None:
+    for sink in range(1, num_sinks):
+        if rows[f"predicted by sink {sink}"] != rows["predicted"]:
+            return (
+                f"split {split}: {rows['predicted']} rows predicted, but "
+                f"{rows[f'predicted by sink {sink}']} in output {sink + 1}"
+            )
     return None
 
 

@@ -122,6 +122,20 @@ def write_json(path: str, value: dict[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2, default=str) + "\n")
 
 
+def size_of(path: str) -> int:
+    """The bytes of a file as it is stored.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if is_local(path):
+        return Path(path).stat().st_size
+    found = FileSystems.match([literal(path)])[0].metadata_list
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, "no such file", path)
+    return int(found[0].size_in_bytes)
+
+
 def open_file(path: str) -> Any:
     """Opens a binary file for reading, as it is stored."""
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)

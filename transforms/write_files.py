@@ -55,7 +55,9 @@ class WriteFiles(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.PCollect
         return (
             batches
             | "AllWindows" >> beam.WindowInto(GlobalWindows())
-            | "Stage" >> WriteParts(staging, "predicted", self._keep, self._row_id)
+            | "Stage" >> WriteParts(
+                staging, "predicted", self._keep, self._row_id, self._layout.extension
+            )
             | "Gather" >> GatherReceipts()
             | "Rename" >> beam.ParDo(_RenameFn(self._layout, self._run_id, self._overwrite))
         )

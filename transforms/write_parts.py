@@ -29,6 +29,8 @@ class WriteParts(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.PCollect
         kind: `predicted` for scored batches, `dead_lettered` for dead letters.
         keep: the input columns of predictions to write, all if None.
         row_id: whether predictions get a column `row_id`.
+        extension: of the files: their format.
+        sink: which of several outputs the predictions are for.
     """
 
     def __init__(
@@ -37,9 +39,11 @@ class WriteParts(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.PCollect
         kind: Literal["predicted", "dead_lettered"],
         keep: tuple[str, ...] | None = None,
         row_id: bool = False,
+        extension: str = ".parquet",
+        sink: int = 0,
     ):
         super().__init__()
-        self._write = _WritePartsFn(staging, kind, keep, row_id)
+        self._write = _WritePartsFn(staging, kind, keep, row_id, extension, sink)
 
     def expand(self, batches: beam.PCollection[pa.RecordBatch]) -> beam.PCollection[Receipt]:
         """One ParDo, fused with what makes the batches."""
@@ -54,11 +58,15 @@ class _WritePartsFn(beam.DoFn):
         kind: Literal["predicted", "dead_lettered"],
         keep: tuple[str, ...] | None,
         row_id: bool,
+        extension: str,
+        sink: int,
     ):
         self._staging = staging
         self._kind = kind
         self._keep = keep
         self._row_id = row_id
+        self._extension = extension
+        self._sink = sink
         self._part: _Part | None = None
         self._done: list[Receipt] = []
 
@@ -72,7 +80,7 @@ class _WritePartsFn(beam.DoFn):
         if self._part is not None and self._part.split != split:
             self._finish_part()
         if self._part is None:
-            name = f"{self._kind}-{split:05d}-{uuid.uuid4().hex}.parquet"
+            name = f"{self._kind}-{split:05d}-{uuid.uuid4().hex}{self._extension}"
             self._part = _Part(split, PartWriter(join(self._staging, name), columns.schema))
         self._part.writer.write(columns)
         self._part.rows += columns.num_rows
@@ -96,7 +104,7 @@ class _WritePartsFn(beam.DoFn):
     def _finish_part(self) -> None:
         if self._part is not None:
             self._part.writer.close()
-            self._done.append(self._part.receipt(self._kind))
+            self._done.append(self._part.receipt(self._kind, self._sink))
             self._part = None
 
 
@@ -116,9 +124,9 @@ class _Part:
             seen, example = self._codes.get(key, (0, _example(dead_letters, first)))
             self._codes[key] = (seen + rows, example)
 
-    def receipt(self, kind: Literal["predicted", "dead_lettered"]) -> Receipt:
+    def receipt(self, kind: Literal["predicted", "dead_lettered"], sink: int) -> Receipt:
         codes = tuple((code, rows, example) for code, (rows, example) in self._codes.items())
-        return Receipt(kind, self.split, self.rows, self.writer.path, codes)
+        return Receipt(kind, self.split, self.rows, self.writer.path, codes, sink)
 
 
 def _example(dead_letters: pa.RecordBatch, row: int) -> str:

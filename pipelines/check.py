@@ -1,0 +1,99 @@
+"""What a job would do, found out without reading or writing its data."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+from scoreline.transforms.layout import FileLayout
+from scoreline.transforms.storage import is_local
+
+from .errors import UsageError
+from .job import Job
+from .launch import check_input_is_not_output, check_output
+from .preflight import Prepared, check, check_places, layouts_of
+
+
+def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[str, Any]:
+    """Checks a job as a run would, and says what it found.
+
+    Raises:
+        UsageError, ContractError, UnreadableFileError, ModelError: what a run would raise, too.
+    """
+    layouts = layouts_of(job)
+    for layout in layouts:
+        check_places(layout)
+        _check_writable(layout)
+        check_output(layout, layout.existing(), overwrite=overwrite)
+    prepared = check(job)
+    check_input_is_not_output(prepared, [path for each in layouts for path in each.existing()])
+    options = PipelineOptions(list(beam_flags), save_main_session=False)
+    runner = options.view_as(StandardOptions).runner or "DirectRunner"
+    return {
+        "job": job.name,
+        "runner": runner,
+        "input": _input(prepared),
+        "model": _model(prepared),
+        "outputs": [_output(prepared, number) for number in range(len(layouts))],
+        "dead_letters": layouts[0].dead_letter_path,
+        "max_dead_letter_ratio": job.dead_letters.max_ratio,
+        "reports": layouts[0].run_root,
+        "exit_code": 0,
+    }
+
+
+def _check_writable(layout: FileLayout) -> None:
+    """Raises UsageError if a local output cannot be written; remote ones are tried by the run."""
+    if not is_local(layout.output):
+        return
+    folder = next(parent for parent in Path(layout.output).absolute().parents if parent.exists())
+    place = Path(layout.output) if Path(layout.output).is_dir() else folder
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"--output {layout.output}: no right to write to {place}")
+
+
+def _input(prepared: Prepared) -> dict[str, Any]:
+    files = prepared.input.files
+    counts = [info.num_rows for info in files]
+    known = None not in counts
+    return {
+        "format": prepared.input.format,
+        "files": len(files),
+        "rows": sum(rows for rows in counts if rows is not None) if known else None,
+        "bytes": sum(weight for info in files for _, weight in info.ranges()),
+        "splits": len(prepared.splits),
+        "read_by_one_worker": [
+            info.path for info in files if getattr(info, "is_sequential", False)
+        ],
+        "columns": {field.name: str(field.type) for field in prepared.input.schema},
+    }
+
+
+def _model(prepared: Prepared) -> dict[str, Any]:
+    info, contract = prepared.model.info, prepared.model.contract
+    return {
+        "name": info.name,
+        "version": info.version,
+        "format": info.format,
+        "uri": info.uri,
+        "notes": list(info.notes),
+        "takes": contract.layout,
+        "columns": {
+            feature.name: f"{feature.kind}{'' if feature.nullable else ', not null'}"
+            for feature in contract.features
+        },
+    }
+
+
+def _output(prepared: Prepared, number: int) -> dict[str, Any]:
+    layout = prepared.layouts[number]
+    return {
+        "path": layout.output,
+        "files": "one file" if layout.is_one_file else f"part-*{layout.extension}",
+        "columns": {
+            field.name: "told by the first rows" if str(field.type) == "null" else str(field.type)
+            for field in prepared.output_schemas[number]
+        },
+    }

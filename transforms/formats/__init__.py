@@ -1,0 +1,1 @@
+"""Text and Avro kernels: record batches to bytes and back, without Beam."""

@@ -1,0 +1,349 @@
+r"""The fast way through JSON lines that all look alike.
+
+`UniformParser` learns the shape of the lines (see `json_template`), finds all values from the
+positions of the quotation marks, compares every literal byte, checks every value against JSON's
+grammar, and lets Arrow convert the values where they stand. It accepts a line only if all of that
+holds, so an accepted line is valid JSON of the learnt shape with values of the schema's types;
+every other line, broken or just different, is left to the general parser. Nothing is guessed: a
+wrong template accepts nothing. Lines with nested values or escaped quotation marks are never
+accepted.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .casts import cast_checked
+from .json_template import Anchors, Template, learn_template
+from .lines import Lines, lines_not_utf8
+
+_Ints = npt.NDArray[np.int32]
+_Mask = npt.NDArray[np.bool_]
+
+_PADDING = b"\n" * 16  # so that sixteen bytes can be loaded at the last byte of a block, too
+_MAX_TEMPLATES = 4  # shapes tried for one block; what fits none goes to the general parser
+_MIN_LINES = 16  # below this a template costs more than the general parser
+_MIN_SHARE = 0.25  # a parser whose templates fit fewer lines than this stops trying
+_CONTROL = re.compile(rb"[\x00-\x1f]")
+_NUMBERS: Final = {pa.float64(): np.float64, pa.int64(): np.int64, pa.uint64(): np.uint64}
+
+
+def _number_starts() -> _Mask:
+    """Returns, by two bytes after the sign, whether a JSON number may start so."""
+    table = np.zeros((256, 256), bool)
+    table[ord("1") : ord("9") + 1, :] = True
+    table[ord("0"), list(_AFTER_ZERO)] = True
+    return table.T.ravel()  # as a little-endian number: the first byte is the low one
+
+
+_AFTER_ZERO = b",}.eE \t\r\n"
+_NUMBER_STARTS: Final = _number_starts()
+_NULL, _TRUE, _FALS = (int.from_bytes(token, "little") for token in (b"null", b"true", b"fals"))
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """Lines that fit one template: `batch` row i is line `indices[i]`."""
+
+    indices: npt.NDArray[np.int64]
+    batch: pa.RecordBatch
+
+
+class UniformParser:
+    r"""Turns lines that look alike into batches of a flat schema.
+
+    Templates are kept from call to call, and a parser that meets lines of ever new shapes stops
+    trying; both change only the speed.
+
+    Args:
+        schema: the wanted columns, of the types int64, uint64, float64, bool and string.
+            Members that the schema lacks are checked and dropped; columns that a line lacks
+            are null.
+
+    >>> from .lines import split_lines
+    >>> lines = split_lines(b'{"a":1}\n' * 20 + b'{"a":x}\n')
+    >>> [found] = UniformParser(pa.schema({"a": pa.int64()})).parse(lines)
+    >>> found.batch.num_rows
+    20
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._known: list[tuple[Template, Anchors]] = []
+        self._seen = self._accepted = 0
+        simple = (*_NUMBERS, pa.bool_(), pa.string())
+        self._possible = len(schema) > 0 and all(field.type in simple for field in schema)
+
+    def parse(self, lines: Lines) -> list[Uniform]:
+        """Returns the lines that fit a template, as one batch per template."""
+        if not self._possible or len(lines) < _MIN_LINES or self._accepted < _MIN_SHARE * self._seen:
+            return []
+        block = _Block(lines)
+        left, found = block.usable.copy(), []
+        known = iter(list(self._known))
+        for _ in range(_MAX_TEMPLATES):
+            if np.count_nonzero(left) < _MIN_LINES:
+                break
+            template, anchors = next(known, None) or self._learn(lines, left)
+            if template is None:
+                continue
+            uniform = _Reading(block, template, anchors, self._schema).read(left)
+            if uniform is None or len(uniform.indices) < _MIN_LINES:
+                self._known.remove((template, anchors))
+            if uniform is not None:
+                left[uniform.indices] = False
+                found.append(uniform)
+        self._seen += len(lines)
+        self._accepted += sum(len(uniform.indices) for uniform in found)
+        return found
+
+    def _learn(self, lines: Lines, left: _Mask) -> tuple[Template, Anchors] | tuple[None, None]:
+        """Learns a template from the first line that is left, which is not tried again."""
+        index = int(np.argmax(left))
+        left[index] = False
+        template = learn_template(lines[index])
+        if template is None:
+            return None, None
+        left[index] = True
+        learnt = template, Anchors(template)
+        self._known.append(learnt)
+        return learnt
+
+
+class _Block:
+    """A block made ready: padded bytes, loads of 2, 4 or 16 bytes at any position, quotation marks."""
+
+    def __init__(self, lines: Lines) -> None:
+        padded, size = lines.block + _PADDING, len(lines.block)
+        self.lines = lines
+        self.padded = pa.py_buffer(padded)
+        self.data = np.frombuffer(padded, np.uint8)
+        self.pairs: npt.NDArray[np.uint16] = np.ndarray((size,), "<u2", padded, strides=(1,))
+        self.quads: npt.NDArray[np.uint32] = np.ndarray((size,), "<u4", padded, strides=(1,))
+        self.words: npt.NDArray[np.void] = np.ndarray((size,), "V16", padded, strides=(1,))
+        self.quotes = np.flatnonzero(self.data == ord('"')).astype(np.int32)
+        bounds = np.searchsorted(self.quotes, np.append(lines.starts, size))
+        self.first_quote, self.num_quotes = bounds[:-1], np.diff(bounds)
+        self.escapes = np.flatnonzero(self.data == ord("\\")) if b"\\" in lines.block else None
+        self.usable = _usable(lines, self.data[:size])
+
+    def bounds(self, indices: npt.NDArray[np.int64], num_quotes: int) -> _Ints:
+        """Returns one column per line: its quotation marks, its end, its start."""
+        bounds = np.empty((num_quotes + 2, len(indices)), np.int32)
+        if len(self.quotes) == len(indices) * num_quotes:
+            bounds[:num_quotes] = self.quotes.reshape(-1, num_quotes).T
+        else:
+            bounds[:num_quotes] = self.quotes[self.first_quote[indices] + np.arange(num_quotes)[:, None]]
+        bounds[num_quotes] = self.lines.ends[indices]
+        bounds[num_quotes + 1] = self.lines.starts[indices]
+        return bounds
+
+
+def _usable(lines: Lines, data: npt.NDArray[np.uint8]) -> _Mask:
+    """Marks the lines without control characters, `.e`, and bytes that are not UTF-8."""
+    usable = np.ones(len(lines), bool)
+    if np.count_nonzero(data < ord(" ")) > len(lines):
+        inside = np.flatnonzero((data < ord(" ")) & (data != ord("\n")))
+        holders = [index for index in lines.holding(inside).tolist() if _CONTROL.search(lines[index])]
+        usable[holders] = False
+    dot_e = (data[:-1] == ord(".")) & ((data[1:] | 0x20) == ord("e"))  # Arrow reads 1.e5, JSON does not
+    if dot_e.any():
+        usable[lines.holding(np.flatnonzero(dot_e))] = False
+    usable[lines_not_utf8(lines)] = False
+    return usable
+
+
+class _Reading:
+    """One pass over a block with one template. `indices`, `starts`, `stops` shrink as lines fail."""
+
+    def __init__(self, block: _Block, template: Template, anchors: Anchors, schema: pa.Schema) -> None:
+        self.block, self.template, self.anchors, self.schema = block, template, anchors, schema
+        self.columns: dict[str, pa.Array] = {}
+
+    def read(self, left: _Mask) -> Uniform | None:
+        """Returns the lines among `left` that fit; None where none does."""
+        self.indices = np.flatnonzero(left & (self.block.num_quotes == self.template.num_quotes))
+        kinds = self._kinds()
+        if kinds is None or not len(self.indices) or not self._place() or not self._compare():
+            return None
+        numbers = [j for j, kind in enumerate(kinds) if kind in _NUMBERS]
+        tokens = [j for j, kind in enumerate(kinds) if kind in (pa.bool_(), pa.null())]
+        if not self._keep(self._check_numbers(numbers) & self._check_tokens(kinds, tokens)):
+            return None
+        good = np.ones(len(self.indices), bool)
+        for target in _NUMBERS:
+            good &= self._read_numbers([j for j in numbers if kinds[j] == target], target)
+        for j in tokens:
+            self._read_token(j, kinds[j])
+        for j in (j for j, kind in enumerate(kinds) if kind == pa.string()):
+            good &= self._read_text(j)
+        return self._finish(good)
+
+    def _kinds(self) -> list[pa.DataType] | None:
+        """Returns how each value is read; None where the schema wants what the template cannot give."""
+        kinds = []
+        for name, quoted, example in zip(
+            self.template.names, self.template.quoted, self.template.examples, strict=True
+        ):
+            at = self.schema.get_field_index(name)
+            wanted = self.schema.field(at).type if at >= 0 else None
+            if quoted != (wanted == pa.string()) and wanted is not None:
+                if quoted or example != b"null":
+                    return None
+                wanted = pa.null()
+            kinds.append(wanted or _kind_of(quoted, example))
+        return kinds
+
+    def _keep(self, good: _Mask) -> bool:
+        """Drops the lines that are not good; tells whether any is left."""
+        if not good.all():
+            self.indices = self.indices[good]
+            self.starts, self.stops = self.starts[:, good], self.stops[:, good]
+        return len(self.indices) > 0
+
+    def _place(self) -> bool:
+        """Finds where the values of each line must stand, and checks the literals' lengths."""
+        bounds, anchors = self.block.bounds(self.indices, self.template.num_quotes), self.anchors
+        self.starts = bounds[anchors.starts] + anchors.start_shifts
+        self.stops = bounds[anchors.stops] + anchors.stop_shifts
+        return self._keep((self.starts - self.stops == anchors.lengths).all(axis=0))
+
+    def _compare(self) -> bool:
+        """Compares every byte between the values with the template's."""
+        at = self.stops[self.anchors.word_stops] + self.anchors.word_shifts
+        words = self.block.words[at].view(np.uint64)
+        good = np.ones(len(self.indices), bool)
+        for half, (mask, word) in enumerate(zip(self.anchors.word_masks, self.anchors.words, strict=True)):
+            good &= ((words[:, half::2] & mask) == word).all(axis=0)
+        return self._keep(good)
+
+    def _cells(self, columns: list[int]) -> tuple[_Ints, _Ints]:
+        """Returns start and stop of the values of these columns, one row per column."""
+        return self.starts[columns], self.stops[np.add(columns, 1)]
+
+    def _nulls(self, starts: _Ints, stops: _Ints) -> _Mask:
+        return (stops - starts == 4) & (self.block.quads[starts] == _NULL)
+
+    def _check_numbers(self, columns: list[int]) -> _Mask:
+        """Marks the lines whose numbers are null or start and end as JSON's numbers do."""
+        if not columns:
+            return np.ones(len(self.indices), bool)
+        starts, stops = self._cells(columns)
+        data = self.block.data
+        good = _NUMBER_STARTS[self.block.pairs[starts + (data[starts] == ord("-"))]]
+        good &= (data[stops - 1] - np.uint8(ord("0"))) < 10
+        if not good.all():
+            good |= self._nulls(starts, stops)
+        return good.all(axis=0)
+
+    def _check_tokens(self, kinds: list[pa.DataType], columns: list[int]) -> _Mask:
+        """Marks the lines whose booleans are true, false or null, and whose nulls are null."""
+        good = np.ones(len(self.indices), bool)
+        for column in columns:
+            starts, stops = (cells[0] for cells in self._cells([column]))
+            fits = self._nulls(starts, stops)
+            if kinds[column] == pa.bool_():
+                quads, lengths = self.block.quads[starts], stops - starts
+                fits |= (quads == _TRUE) & (lengths == 4)
+                fits |= (quads == _FALS) & (lengths == 5) & (self.block.data[starts + 4] == ord("e"))
+            good &= fits
+        return good
+
+    def _read_numbers(self, columns: list[int], target: pa.DataType) -> _Mask:
+        """Converts all number columns of one type at once; marks the lines that fit."""
+        good = np.ones(len(self.indices), bool)
+        if not columns:
+            return good
+        starts, stops = self._cells(columns)
+        nulls = self._nulls(starts, stops) if (self.block.data[starts] == ord("n")).any() else None
+        cast = cast_checked(self._pieces(starts, stops, nulls), target)
+        values = np.frombuffer(cast.array.buffers()[1], _NUMBERS[target])[: 2 * starts.size : 2]
+        values = np.ascontiguousarray(values.reshape(starts.T.shape).T)
+        finite = np.isfinite(values)
+        good &= (finite if nulls is None else finite | nulls).all(axis=0)
+        if cast.bad is not None:
+            good &= ~cast.bad[::2].reshape(starts.T.shape).any(axis=1)
+        for row, column in enumerate(columns):
+            mask = None if nulls is None else nulls[row]
+            self.columns[self.template.names[column]] = pa.array(values[row], target, mask=mask)
+        return good
+
+    def _pieces(self, starts: _Ints, stops: _Ints, nulls: _Mask | None = None) -> pa.Array:
+        """Returns the values, line by line, as the even items of one text array.
+
+        Nothing is copied: Arrow's offsets must not leave gaps, so the text between two values
+        becomes an item, too; it is null, as the values in `nulls` are.
+        """
+        offsets = np.empty((starts.shape[1], starts.shape[0], 2), np.int32)
+        offsets[:, :, 0], offsets[:, :, 1] = starts.T, stops.T
+        offsets = np.append(offsets.ravel(), stops[-1, -1])
+        valid = np.zeros((starts.size, 2), bool)
+        valid[:, 0] = True if nulls is None else ~nulls.T.ravel()
+        bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
+        buffers = [bits, pa.py_buffer(offsets), self.block.padded]
+        return pa.Array.from_buffers(pa.string(), 2 * starts.size, buffers)
+
+    def _read_text(self, column: int) -> _Mask:
+        """Reads a text column; marks the lines whose escapes are valid."""
+        name, (starts, stops) = self.template.names[column], self._cells([column])
+        texts = None
+        if name in self.schema.names:
+            evens = pa.array(np.arange(0, 2 * starts.size, 2))
+            texts = self.columns[name] = self._pieces(starts, stops).take(evens)
+        good = np.ones(len(self.indices), bool)
+        if self.block.escapes is None:
+            return good
+        before = np.searchsorted(self.block.escapes, starts[0])
+        escaped = np.searchsorted(self.block.escapes, stops[0]) > before
+        spans = zip(starts[0, escaped].tolist(), stops[0, escaped].tolist(), strict=True)
+        values = [_unescaped(self.block.lines.block[start:stop]) for start, stop in spans]
+        good[escaped] = [value is not None for value in values]
+        if texts is not None and values:
+            replaced = pc.replace_with_mask(texts, pa.array(escaped), pa.array(values, pa.string()))
+            self.columns[name] = replaced
+        return good
+
+    def _read_token(self, column: int, kind: pa.DataType) -> None:
+        if kind == pa.bool_():
+            starts, stops = (cells[0] for cells in self._cells([column]))
+            values, nulls = self.block.quads[starts] == _TRUE, self._nulls(starts, stops)
+            self.columns[self.template.names[column]] = pa.array(values, mask=nulls)
+
+    def _finish(self, good: _Mask) -> Uniform | None:
+        """Builds the batch; drops the lines whose values did not fit their type."""
+        arrays = [
+            self.columns[field.name]
+            if field.name in self.columns
+            else pa.nulls(len(self.indices), field.type)
+            for field in self.schema
+        ]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        if not good.all():
+            batch = batch.filter(pa.array(good))
+        return Uniform(self.indices[good], batch) if batch.num_rows else None
+
+
+def _unescaped(text: bytes) -> str | None:
+    """Turns the inside of a JSON string into its text; None if it is not one whole string."""
+    try:
+        value: str = orjson.loads(b'"%b"' % text)
+    except orjson.JSONDecodeError:
+        return None
+    return value
+
+
+def _kind_of(quoted: bool, example: bytes) -> pa.DataType:
+    """Returns how a value is checked that no column wants."""
+    if quoted:
+        return pa.string()
+    if example in (b"true", b"false"):
+        return pa.bool_()
+    return pa.null() if example == b"null" else pa.float64()
