@@ -29,10 +29,10 @@ demo: $(STAMP)  ## train a model on real data and score it, broken rows included
 	$(BIN)/python demo/demo.py
 
 test: $(STAMP)  ## the suite that a person waits for; PYTEST_ARGS="-k words" passes arguments on
-	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report= $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
 
-coverage: $(STAMP)  ## what the last make test left out; fails if it is too much
-	$(BIN)/python -m coverage report
+coverage:  ## make test, and the branches that it left out; fails if those are too many
+	@PYTEST_ADDOPTS="--cov --cov-report=term" $(MAKE) --no-print-directory test
 
 bench: $(STAMP)  ## speed and memory against named alternatives (docs/performance.md)
 	$(BIN)/python benchmarks/parquet.py
@@ -41,7 +41,7 @@ lint: $(STAMP)  ## ruff: rules and format
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
 
-types: $(STAMP)  ## strict mypy over the installed package names
+types: $(STAMP)  ## strict mypy over scoreline.*, and the proof that it can fail
 	$(BIN)/python tests/typecheck/check.py
 
 format: $(STAMP)  ## rewrite the code in the project's format

@@ -6,11 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .contract import Contract, Feature, is_text
+from .contract import Contract, Feature
 from .dictionaries import decode_dictionary
+from .numeric import as_numbers
 
-# What Arrow's own cast from string to float64 accepts, surrounding blanks apart.
-_NUMBER = r"(?i)^\s*[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)\s*$"
 _REFUSED = "which the model refuses"
 _MAX_VALUE_CHARS = 80  # of a text that is no number: it may be a whole document
 
@@ -64,27 +63,6 @@ def check_conformance(batch: pa.RecordBatch, contract: Contract) -> Conformance:
             column = numbers
         _note_refused(feature, column, unsafe, found)
     return Conformance(casts, tuple(found[row] for row in sorted(found)))
-
-
-def as_numbers(column: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
-    """Turns a column into numbers; the mask tells the values that do not spell one (then null).
-
-    Integers, floats and booleans come back as they are, the same object.
-    """
-    column = decode_dictionary(column)
-    if is_text(column.type):
-        return _parse(column)
-    if pa.types.is_decimal(column.type) or pa.types.is_null(column.type):
-        return column.cast(pa.float64()), None
-    return column, None
-
-
-def _parse(column: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
-    text = column.cast(pa.string())
-    spelled = pc.match_substring_regex(text, _NUMBER)
-    parsed = pc.cast(pc.utf8_trim_whitespace(pc.if_else(spelled, text, None)), pa.float64())
-    unsafe = pc.fill_null(pc.invert(spelled), False)
-    return parsed, _mask(unsafe) if pc.any(unsafe).as_py() else None
 
 
 def _note_unsafe(

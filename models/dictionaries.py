@@ -1,6 +1,7 @@
 """Dictionary-encoded columns as the plain ones that they stand for."""
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def decode_dictionary(column: pa.Array) -> pa.Array:
@@ -17,16 +18,23 @@ def decode_dictionary(column: pa.Array) -> pa.Array:
 def clean_dictionary(column: pa.Array) -> pa.Array:
     """Turns a dictionary column into one that pandas can take; any other column stays as it is.
 
-    pandas refuses categories that are null or of half precision, Arrow does not.
+    pandas refuses categories that are missing or of half precision, Arrow does not.
     """
     if not pa.types.is_dictionary(column.type):
         return column
-    if pa.types.is_float16(column.type.value_type):
+    value_type = column.type.value_type
+    if pa.types.is_float16(value_type) or pa.types.is_null(value_type):
         return column.dictionary_decode()
     column = _decodable(column)
-    if column.dictionary.null_count == 0:
+    missing = column.dictionary.is_null(nan_is_null=True)
+    if not pc.any(missing).as_py():
         return column
-    return column.dictionary_decode().dictionary_encode()
+    values = pc.if_else(missing, None, column.dictionary)
+    return (
+        pa.DictionaryArray.from_arrays(column.indices, values)
+        .dictionary_decode()
+        .dictionary_encode()
+    )
 
 
 def _decodable(column: pa.DictionaryArray) -> pa.DictionaryArray:

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .conformance import as_numbers
 from .contract import Contract
 from .dictionaries import clean_dictionary, decode_dictionary
+from .numeric import as_numbers
 
 
 def to_model_input(batch: pa.RecordBatch, contract: Contract) -> Any:

@@ -17,6 +17,7 @@ from .reserved import CAST_PREFIX, ERROR_CLASS, ERROR_MESSAGE, user_columns, wit
 from .scoring import Poison, score_rows
 
 BatchFunction = Callable[[pa.RecordBatch], pa.RecordBatch]
+_VERSION = "model_version"
 
 
 class Loaded:
@@ -35,7 +36,9 @@ class Loaded:
         outputs = self.model.score(self._features(batch, seen))
         if self.postprocess is not None:
             outputs = _new_columns(_call(self.postprocess, _beside(seen, outputs)), seen)
-        return outputs.append_column("model_version", _constant(self.model.info.version, batch))
+            if _VERSION in outputs.schema.names:
+                raise ModelOutputError(f"postprocess writes {_VERSION!r}, which is ours: rename it")
+        return outputs.append_column(_VERSION, _constant(self.model.info.version, batch))
 
     def _features(self, batch: pa.RecordBatch, seen: pa.RecordBatch) -> pa.RecordBatch:
         if self.preprocess is None:

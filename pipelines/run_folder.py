@@ -73,6 +73,7 @@ def recover(layout: FileLayout, fingerprint: str) -> Recovery:
             notes.append(_settle(layout, found, has_intent=intent is not None))
             if intent is not None and intent["fingerprint"] == fingerprint:
                 report = read_json(join(found.run_folder, REPORT))
+    remove_empty_folder(layout.own_run_root)
     return Recovery(report, tuple(notes))
 
 

@@ -1,53 +1,15 @@
-"""What tests of whole commands share: models, tables, and a way to run the command line."""
+"""Fixtures of whole commands: a model, and ways to run the command line."""
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from running import NUMBERS, Ended, numbers
 from sklearn.linear_model import LogisticRegression
-
-NUMBERS = ("a", "b", "c")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def numbers(rows: int, seed: int = 0) -> pa.Table:
-    """A table of three float columns and an id."""
-    rng = np.random.default_rng(seed)
-    columns: dict[str, Any] = {name: rng.normal(size=rows) for name in NUMBERS}
-    return pa.table({**columns, "id": np.arange(rows)})
-
-
-def write(path: Path, table: pa.Table, **options: Any) -> Path:
-    """Writes a Parquet file, with the folders above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, **options)
-    return path
-
-
-def files_below(folder: Path) -> list[str]:
-    """All files and empty folders below a folder, without the parts of names that vary."""
-    found = []
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() or not any(path.iterdir()):
-            name = path.relative_to(folder).as_posix()
-            parts = ["RUN" if part[:2] == "20" and "Z-" in part else part for part in name.split("/")]
-            found.append("/".join(parts))
-    return found
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +54,7 @@ def score(scoreline: Callable[..., Ended], classifier_file: Path) -> Callable[..
     def run(
         *flags: str,
         model: str | os.PathLike[str] = classifier_file,
-        input: str | os.PathLike[str] | Sequence[str] = "in.parquet",
+        input: str | os.PathLike[str] | Sequence[str] = "in.parquet",  # noqa: A002  as the flag
         output: str | os.PathLike[str] = "out",
         trust: str = "--allow-pickle",
     ) -> Ended:

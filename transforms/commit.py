@@ -136,7 +136,8 @@ def commit(plan: CommitPlan, receipts: list[Receipt]) -> dict[str, Any]:
 def roll_forward(run_folder: str) -> dict[str, Any]:
     """Does what a run's intent says, from wherever it stopped, and gives the report.
 
-    Old files go first: a reader may miss rows for a moment, but never sees a row of two runs.
+    Old files that are not replaced go first: a reader may miss rows for a moment, but never sees
+    what an old and a new part of one name hold.
     """
     intent = read_json(join(run_folder, INTENT))
     for name in (INTENT, REPORT, SUCCESS):

@@ -100,9 +100,10 @@ class RowGroupRange:
 def open_parquet(path: str) -> Iterator[pq.ParquetFile]:
     """Opens a file on any Beam file system; local ones without a detour through Python."""
     opened = nullcontext(path) if is_local(path) else open_file(path)
-    with opened as file, pq.ParquetFile(
-        file, pre_buffer=False, buffer_size=_READ_BUFFER_BYTES
-    ) as parquet:
+    with (
+        opened as file,
+        pq.ParquetFile(file, pre_buffer=False, buffer_size=_READ_BUFFER_BYTES) as parquet,
+    ):
         yield parquet
 
 

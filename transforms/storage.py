@@ -174,6 +174,9 @@ def _move_locally(source: str, target: str) -> None:
     make_folder(str(Path(target).parent))
     try:
         Path(source).replace(target)
+    except FileNotFoundError:
+        if not exists(target):
+            raise  # if it is there, another process finished the same run
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise

@@ -79,13 +79,19 @@ class _RenameFn(beam.DoFn):
         remove_empty_folder(self._layout.own_run_root)
 
     def _as_one(self, receipts: list[Receipt]) -> list[Receipt]:
-        """One part where one file was asked for; its name is the same when this is repeated."""
+        """One part where one file was asked for. The parts go as soon as it is complete.
+
+        So, when this is repeated, a part that is gone tells that there is nothing to merge.
+        """
         if len(receipts) == 1 or not self._layout.is_one_file:
             return receipts
-        path = join(self._layout.staging(self._run_id), f"merged{EXTENSION}")
-        if all(exists(str(receipt.path)) for receipt in receipts):
-            return [merge_parts(receipts, path)]
-        return [replace(receipts[0], path=path)]  # it is final already, the parts are going
+        merged = join(self._layout.staging(self._run_id), f"merged{EXTENSION}")
+        parts = [str(receipt.path) for receipt in receipts]
+        if all(map(exists, parts)):
+            merge_parts(receipts, merged)
+        for part in parts:
+            remove(part)
+        return [replace(receipts[0], path=merged)]
 
     def _make_way(self, moves: list[tuple[str, str]]) -> None:
         """Removes the files of an earlier run or, if that is not allowed, refuses them."""

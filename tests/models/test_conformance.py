@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoreline.models import Contract, Feature
-from scoreline.models.conformance import Conformance, as_numbers, check_conformance
+from scoreline.models.conformance import Conformance, check_conformance
+from scoreline.models.numeric import as_numbers
 
 STRICT = Feature("x", nullable=False, infinite=False)
 

@@ -1,5 +1,8 @@
 """Models and functions that misbehave, for jobs that name them or load them from a pickle."""
 
+import ctypes
+import time
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -41,14 +44,6 @@ class AlwaysShort(Odd):
         return super().predict(rows)[:-1]
 
 
-class Slow(Odd):
-    def predict(self, rows: pd.DataFrame) -> np.ndarray:
-        import time
-
-        time.sleep(0.05)
-        return super().predict(rows)
-
-
 def double_a(batch: pa.RecordBatch) -> pa.RecordBatch:
     index = batch.schema.get_field_index("a")
     return batch.set_column(index, "a", pc.multiply(batch.column("a"), 2))
@@ -64,3 +59,15 @@ def lose_a_row(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def lose_a(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.drop_columns(["a"])
+
+
+def slow(batch: pa.RecordBatch) -> pa.RecordBatch:
+    time.sleep(0.05)
+    return batch
+
+
+def stuck(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Half a minute in which no Python code runs in this thread; for a real batch only."""
+    if batch.num_rows > 1:
+        ctypes.CDLL(None).sleep(30)
+    return batch

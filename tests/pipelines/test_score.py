@@ -16,7 +16,7 @@ import odd_models
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import NUMBERS, Ended, files_below, numbers, write
+from running import NUMBERS, Ended, alike, files_below, numbers, write
 from sklearn.cluster import KMeans
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer
@@ -83,8 +83,11 @@ def test_dead_letters_tell_which_row_and_why(score: Score, workdir: Path) -> Non
     assert pq.read_table("out")["id"].to_pylist() == list(range(2, 100))
     report = report_of(workdir / "out/_run")
     assert report["rows"] | {"filtered": 0} == {
-        **{"read": 100, "predicted": 98, "dead_lettered": 2},
-        **{"filtered": 0, "deduplicated": 0},
+        "read": 100,
+        "predicted": 98,
+        "dead_lettered": 2,
+        "filtered": 0,
+        "deduplicated": 0,
     }
     assert report["dead_letters"] == {"conform/null_value": 1, "conform/infinite_value": 1}
     assert "e.g. in.parquet#0: column 'b': a missing value" in ended.err
@@ -105,7 +108,7 @@ TARGETS = np.stack([FRAME.a > 0, FRAME.b > 0], axis=1)
         ),
         (KMeans(2, n_init=1, random_state=0).fit(FRAME), "predict", ["prediction"]),
         (
-            IsolationForest(10, random_state=0).fit(FRAME),
+            IsolationForest(n_estimators=10, random_state=0).fit(FRAME),
             "predict,score_samples,decision_function",
             ["prediction", "score", "decision"],
         ),
@@ -241,8 +244,10 @@ def test_columns_of_any_type_pass_through_unharmed(score: Score, workdir: Path) 
     assert kept.equals(table)
 
     assert score("--keep", "struct.x,struct", output="nested").code == 0
-    assert pq.read_table("nested").select(["struct.x", "struct"]).equals(
-        table.select(["struct.x", "struct"])
+    assert (
+        pq.read_table("nested")
+        .select(["struct.x", "struct"])
+        .equals(table.select(["struct.x", "struct"]))
     )
 
 
@@ -264,7 +269,7 @@ def test_one_file_with_everything_else_beside_it(score: Score, workdir: Path) ->
 
 
 def test_dead_letters_and_report_go_where_they_are_told(score: Score, workdir: Path) -> None:
-    write(workdir / "in.parquet", pa.table({**dict.fromkeys(NUMBERS, [1.0, None]), "id": [0, 1]}))
+    write(workdir / "in.parquet", alike([1.0, None]))
     flags = ["--dead-letters", "dead/d.parquet", "--report", "runs", "--max-dead-letter-ratio", "1"]
 
     assert score(*flags).code == 0
@@ -293,7 +298,7 @@ def test_too_many_dead_letters_end_with_code_3_and_leave_the_outputs(
     score: Score, workdir: Path
 ) -> None:
     values = [None, 1.0, 1.0, 1.0]
-    write(workdir / "in.parquet", pa.table(dict.fromkeys(NUMBERS, values)))
+    write(workdir / "in.parquet", alike(values))
 
     ended = score("--max-dead-letter-ratio", "0.2")
 
@@ -311,12 +316,12 @@ def test_too_many_dead_letters_end_with_code_3_and_leave_the_outputs(
 
 
 def test_the_limit_itself_is_no_breach(score: Score, workdir: Path) -> None:
-    write(workdir / "in.parquet", pa.table(dict.fromkeys(NUMBERS, [None, 1.0, 1.0, 1.0])))
+    write(workdir / "in.parquet", alike([None, 1.0, 1.0, 1.0]))
     assert score("--max-dead-letter-ratio", "0.25").code == 0
 
 
 def test_the_command_that_shows_dead_letters_works(score: Score, workdir: Path) -> None:
-    write(workdir / "in.parquet", pa.table(dict.fromkeys(NUMBERS, [None, 1.0])))
+    write(workdir / "in.parquet", alike([None, 1.0]))
     ended = score("--max-dead-letter-ratio", "1", output="it's $HOME")
     (line,) = [line for line in ended.err.splitlines() if line.startswith("look at them:")]
     command = line.removeprefix("look at them:").strip()
@@ -345,7 +350,7 @@ def test_a_repeat_is_refused_and_changes_nothing(score: Score, workdir: Path) ->
 def test_overwrite_replaces_and_leaves_no_old_part(
     score: Score, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = pa.table(dict.fromkeys(NUMBERS, [None, *[1.0] * 99]))
+    table = alike([None, *[1.0] * 99])
     write(workdir / "in.parquet", table, row_group_size=20)
     with monkeypatch.context() as patch:
         patch.setattr("scoreline.transforms.parquet_files._MAX_SPLIT_BYTES", 1)
@@ -385,7 +390,7 @@ def test_the_input_is_never_overwritten(score: Score, workdir: Path, output: str
 
 def test_an_earlier_output_can_be_an_input(score: Score, workdir: Path) -> None:
     values = [None, *[1.0] * 30]
-    write(workdir / "in.parquet", pa.table(dict.fromkeys(NUMBERS, values)))
+    write(workdir / "in.parquet", alike(values))
     assert score("--keep", "a,b,c").code == 0
     ended = score("--keep", "a", input="out", output="second")
     assert ended.code == 0, ended.err

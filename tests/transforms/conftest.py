@@ -20,9 +20,19 @@ def memory():
 @pytest.fixture(scope="session")
 def linear_ref(tmp_path_factory):
     """A model of the columns x and y: 2 x + 3 y + 1. It refuses NaN and infinity."""
+    return _linear(tmp_path_factory, "x", "y")
+
+
+@pytest.fixture(scope="session")
+def spaced_ref(tmp_path_factory):
+    """The same of the columns x and "f y"."""
+    return _linear(tmp_path_factory, "x", "f y")
+
+
+def _linear(tmp_path_factory, *names):
     x = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     estimator = LinearRegression().fit(x, 1 + x @ [2.0, 3.0])
-    estimator.feature_names_in_ = np.array(["x", "y"], dtype=object)
+    estimator.feature_names_in_ = np.array(names, dtype=object)
     path = tmp_path_factory.mktemp("model") / "linear.joblib"
     joblib.dump(estimator, path)
     return ModelRef(str(path), Trust(allow_pickle=True))

@@ -96,7 +96,9 @@ class _New(io.BytesIO):
         self._path = path
 
     def close(self):
-        if not self.closed:
-            self._system._spend()
-            self._system.files[self._path] = self.getvalue()
-        super().close()
+        try:
+            if not self.closed:
+                self._system._spend()
+                self._system.files[self._path] = self.getvalue()
+        finally:
+            super().close()

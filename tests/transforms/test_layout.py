@@ -53,7 +53,7 @@ def test_other_places_are_fine(path):
 
 
 def test_the_file_itself_cannot_hold_the_dead_letters_too():
-    with pytest.raises(ValueError, match="cannot go to out.parquet"):
+    with pytest.raises(ValueError, match=r"cannot go to out\.parquet"):
         FileLayout("out.parquet", dead_letters="out.parquet")
     assert FileLayout("out.parquet", dead_letters="out.parquet.dl").dead_letters is not None
 

@@ -1,0 +1,47 @@
+"""Real commands, in processes of their own, that come to a sudden end."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from running import numbers, write
+from sudden import BIG, SMALL, Popen
+
+
+@pytest.fixture(scope="session")
+def big_file(tmp_path_factory: Any) -> Path:
+    """A million rows in fifty row groups."""
+    return write(tmp_path_factory.mktemp("big") / "in.parquet", numbers(BIG), row_group_size=20_000)
+
+
+@pytest.fixture
+def small_file(workdir: Path) -> Path:
+    """Rows in four row groups, the first of them with a dead letter."""
+    table = numbers(SMALL)
+    values = table["a"].to_pylist()
+    table = table.set_column(0, "a", pa.array([None, *values[1:]]))
+    return write(workdir / "in.parquet", table, row_group_size=SMALL // 4)
+
+
+@pytest.fixture
+def start(workdir: Path) -> Iterator[Callable[..., Popen]]:
+    """Starts a Python program in `workdir`; it does not outlive the test."""
+    started: list[Popen] = []
+
+    def run(*words: str | os.PathLike[str]) -> Popen:
+        command = [sys.executable, *map(os.fspath, words)]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()

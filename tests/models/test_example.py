@@ -1,0 +1,37 @@
+import pyarrow as pa
+import pytest
+
+from scoreline.models.example import example_batch
+
+VALUES = [
+    (pa.int8(), 0),
+    (pa.uint64(), 0),
+    (pa.float16(), 0),
+    (pa.float64(), 0),
+    (pa.bool_(), False),
+    (pa.decimal128(2, 2), 0),
+    (pa.string(), "0"),
+    (pa.large_string(), "0"),
+    (pa.string_view(), "0"),
+    (pa.dictionary(pa.int8(), pa.string(), ordered=True), "0"),
+    (pa.dictionary(pa.uint32(), pa.float32()), 0),
+    (pa.dictionary(pa.int8(), pa.timestamp("s")), None),
+    (pa.timestamp("us", "UTC"), None),
+    (pa.list_(pa.int8()), None),
+    (pa.list_(pa.int8(), 3), None),
+    (pa.struct([("a", pa.int8())]), None),
+    (pa.map_(pa.string(), pa.int8()), None),
+    (pa.binary(), None),
+    (pa.null(), None),
+    (pa.uuid(), None),
+]
+
+
+@pytest.mark.parametrize(("type_", "value"), VALUES, ids=lambda case: str(case))
+def test_one_row_of_any_type(type_: pa.DataType, value: object):
+    schema = pa.schema([pa.field("x", type_, nullable=False)], metadata={"pandas": "{}"})
+    batch = example_batch(schema)
+    batch.validate(full=True)
+    assert batch.schema == schema.remove_metadata()
+    assert batch.schema.metadata is None
+    assert batch.to_pylist() == [{"x": value}]
