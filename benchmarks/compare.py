@@ -5,8 +5,11 @@
     python benchmarks/compare.py out/loop out/scoreline [--any_order] [--poison 16]
 
 An output is a folder of Parquet files, in which names with a leading ``_`` or ``.`` are skipped, as
-every Arrow reader does. With ``--poison N`` the other output is of the poisoned file: it must be
-the first without the N poison rows, and have N dead letters.
+every Arrow reader does. The other may be one of JSON lines (``--json``), which are read with the
+columns of the first. With ``--cast`` types may differ as long as the values survive a cast to the
+first's: text does not say whether 273 is an integer. With ``--poison N`` the other output is of the poisoned file: it must be
+the first without the N poison rows, and have N dead letters. Where poison is not what data.py
+writes, ``--every`` and ``--at`` say which rows that is.
 """
 
 import argparse
@@ -15,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 from inputs import POISON_AT, POISON_EVERY
 
@@ -47,9 +52,25 @@ def read(path: str, *, any_order: bool) -> pa.Table:
     return table
 
 
-def without_poison(table: pa.Table) -> pa.Table:
+def read_json(path: str, schema: pa.Schema) -> pa.Table:
+    """Turns an output of JSON lines into one table."""
+    options = ds.JsonFragmentScanOptions(pa_json.ParseOptions(explicit_schema=schema))
+    json_format = ds.JsonFileFormat(options)
+    return ds.dataset(path, schema, format=json_format).to_table()
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """Turns dictionaries into their values, as a format without them has them."""
+    types = (
+        field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        for field in table.schema
+    )
+    return table.cast(pa.schema(list(zip(table.column_names, types, strict=True))))
+
+
+def without_poison(table: pa.Table, every: int, at: int) -> pa.Table:
     """Turns the predictions of a clean file into what is expected of the poisoned one."""
-    healthy = np.arange(table.num_rows) % POISON_EVERY != POISON_AT
+    healthy = np.arange(table.num_rows) % every != at
     return table.filter(pa.array(healthy))
 
 
@@ -64,11 +85,22 @@ def main() -> None:
     parser.add_argument("one")
     parser.add_argument("other")
     parser.add_argument("--any_order", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--cast", action="store_true")
     parser.add_argument("--poison", type=int)
+    parser.add_argument("--every", type=int, default=POISON_EVERY)
+    parser.add_argument("--at", type=int, default=POISON_AT)
     args = parser.parse_args()
-    one, other = (read(path, any_order=args.any_order) for path in (args.one, args.other))
+    one = read(args.one, any_order=args.any_order)
+    if args.json:
+        one = plain(one)
+        other = read_json(args.other, one.schema)
+    else:
+        other = read(args.other, any_order=args.any_order)
+    if args.cast:
+        other = other.cast(one.schema)
     if args.poison is not None:
-        one = without_poison(one)
+        one = without_poison(one, args.every, args.at)
         dead_letters = count_dead_letters(args.other)
         if dead_letters != args.poison:
             sys.exit(f"{args.other} has {dead_letters} dead letters, expected {args.poison}")

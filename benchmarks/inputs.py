@@ -56,7 +56,12 @@ def need_disk(num_bytes: int) -> None:
         )
 
 
+def make(program: str, *arguments: str) -> None:
+    """Runs a program of this folder that makes inputs."""
+    argv = [sys.executable, str(Path(__file__).with_name(program)), *arguments]
+    subprocess.run(argv, check=True, timeout=_MAKE_SECS)
+
+
 def _make(*arguments: str) -> None:
     _INPUTS.mkdir(parents=True, exist_ok=True)
-    program = Path(__file__).with_name("data.py")
-    subprocess.run([sys.executable, str(program), *arguments], check=True, timeout=_MAKE_SECS)
+    make("data.py", *arguments)

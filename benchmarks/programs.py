@@ -21,7 +21,7 @@ BEAM_IMPORT = "import apache_beam, sklearn.ensemble, pyarrow"  # the yardstick o
 
 _HERE = Path(__file__).parent
 _SCORELINE = str(Path(sysconfig.get_path("scripts")) / "scoreline")
-_SCORE = ("score", *shlex.split("--allow-pickle --overwrite --quiet"))
+SCORE = (_SCORELINE, "score", *shlex.split("--allow-pickle --overwrite --quiet"))
 _COLUMNS = "joblib, pandas, pyarrow.parquet"
 _BEAM = "apache_beam, apache_beam.ml.inference.base, apache_beam.runners.portability.fn_api_runner"
 _IMPORTS = {
@@ -54,10 +54,10 @@ def command(program: str, job: Job, *more: str) -> Command:
     return Command(name, argv, output)
 
 
-def imports(program: str, job: Job) -> Command:
-    """Turns a program into the command that only imports what the program imports."""
+def imports(program: str, job: Job, *more: str) -> Command:
+    """Turns a program into the command that only imports what the program imports, and `more`."""
     model = _MODEL_IMPORTS.get(job.model, _LINEAR_IMPORTS)
-    code = f"import {_IMPORTS[program]}, {model}"
+    code = f"import {', '.join([_IMPORTS[program], model, *more])}"
     if program in _LEAVES_AT_ONCE:
         code += "; import os; os._exit(0)"
     return Command(f"{program}-{job.model}-imports", (_python(program), "-c", code))
@@ -75,7 +75,7 @@ def scoreline_help() -> Command:
 
 def _argv(program: str, output: Path) -> tuple[str, ...]:
     if program == "scoreline":
-        return (_SCORELINE, *_SCORE, "--output", str(output))
+        return (*SCORE, "--output", str(output))
     if program == "stock-beam":
         return _script(program, "stock_beam.py", output / "part")
     if program == "ray":

@@ -15,9 +15,10 @@ from programs import Job, command, imports
 
 _COMPARE_SECS = 600
 _UNORDERED = ("ray", "stock-beam")  # programs that promise no order of rows
-_ALLOW_ALL = ("--max-dead-letter-ratio", "1")
+ALLOW_ALL = ("--max-dead-letter-ratio", "1")
 
 Samples = Mapping[str, list[Sample]]
+Timed = tuple[Command, Command]  # what is timed, and the command that only imports the same
 
 
 @dataclass(frozen=True)
@@ -36,26 +37,25 @@ def work_ratio(above: str, below: str, job: Job, rounds: int) -> Ratio:
     over, under = command(above, job), command(below, job)
     any_order = above in _UNORDERED or below in _UNORDERED
     check_equal(over, under, *(["--any_order"] if any_order else []))
-    over_imports, under_imports = imports(above, job), imports(below, job)
-    samples = alternate([over, over_imports, under, under_imports], rounds)
-    return _ratio(
-        _work_secs(samples[over.name], samples[over_imports.name]),
-        _work_secs(samples[under.name], samples[under_imports.name]),
-        samples,
-    )
+    return timed_ratio((over, imports(above, job)), (under, imports(below, job)), rounds)
 
 
 def poison_ratio(clean: Job, poisoned: Job, rounds: int) -> Ratio:
     """Measures scoreline on a poisoned file ÷ scoreline on the clean one, minus imports."""
-    over, under = command("scoreline", poisoned, *_ALLOW_ALL), command("scoreline", clean)
+    over, under = command("scoreline", poisoned, *ALLOW_ALL), command("scoreline", clean)
     check_equal(under, over, "--poison", str(poison_rows(poisoned.num_rows)))
     start = imports("scoreline", clean)
-    samples = alternate([over, under, start], rounds)
-    return _ratio(
-        _work_secs(samples[over.name], samples[start.name]),
-        _work_secs(samples[under.name], samples[start.name]),
-        samples,
+    return timed_ratio((over, start), (under, start), rounds)
+
+
+def timed_ratio(over: Timed, under: Timed, rounds: int) -> Ratio:
+    """Measures the time of one command ÷ that of another, each minus that of its imports."""
+    commands = {command.name: command for command in (*over, *under)}  # they may share imports
+    samples = alternate(list(commands.values()), rounds)
+    above, below = (
+        _work_secs(samples[command.name], samples[start.name]) for command, start in (over, under)
     )
+    return _ratio(above, below, samples)
 
 
 def wall_ratio(over: Command, under: Command, rounds: int) -> Ratio:

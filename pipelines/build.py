@@ -31,8 +31,7 @@ def build(
             predicted.accepted | label >> _write_predictions(prepared, plan, number)
             for number, label in enumerate(_sink_labels(len(plan.layouts)))
         ),
-        read[DEAD_LETTERS]
-        | "WriteDecodeDeadLetters" >> WriteParts(plan.staging, "dead_lettered"),
+        read[DEAD_LETTERS] | "WriteDecodeDeadLetters" >> WriteParts(plan.staging, "dead_lettered"),
         conformed.dead_letters
         | "WriteConformDeadLetters" >> WriteParts(plan.staging, "dead_lettered"),
         predicted.dead_letters
@@ -44,9 +43,7 @@ def build(
 def _write_predictions(prepared: Prepared, plan: CommitPlan, number: int) -> WriteParts:
     sink, layout = prepared.job.sinks[number], plan.layouts[number]
     staging = layout.staging(plan.run_id)
-    return WriteParts(
-        staging, "predicted", sink.keep, sink.row_id, layout.extension, number
-    )
+    return WriteParts(staging, "predicted", sink.keep, sink.row_id, layout.extension, number)
 
 
 def _sink_labels(count: int) -> list[str]:

@@ -1,18 +1,12 @@
 """What a job would do, found out without reading or writing its data."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from scoreline.transforms.layout import FileLayout
-from scoreline.transforms.storage import is_local
-
-from .errors import UsageError
 from .job import Job
-from .launch import check_input_is_not_output, check_output
+from .launch import check_output
 from .preflight import Prepared, check, check_places, layouts_of
 
 
@@ -25,10 +19,8 @@ def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[s
     layouts = layouts_of(job)
     for layout in layouts:
         check_places(layout)
-        _check_writable(layout)
         check_output(layout, layout.existing(), overwrite=overwrite)
-    prepared = check(job)
-    check_input_is_not_output(prepared, [path for each in layouts for path in each.existing()])
+    prepared = check(job, [path for layout in layouts for path in layout.existing()])
     options = PipelineOptions(list(beam_flags), save_main_session=False)
     runner = options.view_as(StandardOptions).runner or "DirectRunner"
     return {
@@ -42,16 +34,6 @@ def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[s
         "reports": layouts[0].run_root,
         "exit_code": 0,
     }
-
-
-def _check_writable(layout: FileLayout) -> None:
-    """Raises UsageError if a local output cannot be written; remote ones are tried by the run."""
-    if not is_local(layout.output):
-        return
-    folder = next(parent for parent in Path(layout.output).absolute().parents if parent.exists())
-    place = Path(layout.output) if Path(layout.output).is_dir() else folder
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise UsageError(f"--output {layout.output}: no right to write to {place}")
 
 
 def _input(prepared: Prepared) -> dict[str, Any]:

@@ -59,9 +59,7 @@ def _fish() -> str:
     lines = []
     for verb, parser in _parsers().items():
         description = _quoted(parser.description or verb)
-        lines.append(
-            f"complete -c scoreline -n __fish_use_subcommand -a {verb} -d {description}"
-        )
+        lines.append(f"complete -c scoreline -n __fish_use_subcommand -a {verb} -d {description}")
         lines += [
             f"complete -c scoreline -n '__fish_seen_subcommand_from {verb}' "
             f"-l {action.option_strings[-1].lstrip('-')} {'-r ' if action.nargs != 0 else ''}"

@@ -116,7 +116,6 @@ class Display:
         color = self._is_terminal and not os.environ.get("NO_COLOR")
         _print(summary(report, width=width, color=color))
 
-
     def findings(self, found: dict[str, Any]) -> None:
         """Prints what a check found: as JSON on stdout if asked for, and for a person."""
         if self._as_json:

@@ -22,7 +22,7 @@ def findings_text(found: dict[str, Any]) -> str:
         lines.append(f"output     {output['path']} ({output['files']})")
         lines += _columns(output["columns"])
     lines += [
-        f"rejected   {found['dead_letters']} (at most {found['max_dead_letter_ratio']:.2%} of rows)",
+        f"rejected   {found['dead_letters']} (at most {found['max_dead_letter_ratio']:.2%})",
         f"reports    {found['reports']}",
         f"runner     {found['runner']}",
         "nothing was read but heads, and nothing was written: the job can start.",
@@ -40,6 +40,6 @@ def _sequential(paths: list[str]) -> list[str]:
     if not paths:
         return []
     return [
-        f"           {len(paths):,} of them can only be read from the start to the end, each by one "
-        f"worker: compressed text, Avro, or CSV with line breaks in values ({paths[0]})"
+        f"           {len(paths):,} of them can only be read from start to end, each by one worker:"
+        f" compressed text, Avro, or CSV with line breaks in values ({paths[0]})"
     ]

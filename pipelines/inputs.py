@@ -1,7 +1,6 @@
 """The input of a job: its files, their format, and the columns that the job sees."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -14,14 +13,15 @@ from scoreline.transforms.file_formats import FileFormat, FileInfo, format_of, i
 from scoreline.transforms.formats.csv_dialect import CsvDialect
 from scoreline.transforms.match_files import match_files
 from scoreline.transforms.schemas import SchemaMismatchError, with_one_schema
-from scoreline.transforms.storage import size_of
+from scoreline.transforms.storage import absolute
 from scoreline.transforms.text_files import TextInfo
 
 from .errors import UsageError
+from .heads import read_heads
 from .job import CsvSpec, FilesSource
 from .near import near_file, near_name
 
-_HEAD_THREADS = 16  # heads are small: the wait for an object store is what takes the time
+_PROBED_FILES = 16  # of so many files a look at the first rows tells text from numbers
 
 
 @dataclass(frozen=True)
@@ -33,39 +33,53 @@ class Input:
         files: what each says of itself, in the order in which they are read.
         schema: the columns as the job names them.
         file_names: the name of each column in the files, by the job's name for it.
+        left_out: the columns of the files that the job does not read.
     """
 
     format: FileFormat
     files: tuple[FileInfo, ...]
     schema: pa.Schema
     file_names: dict[str, str]
+    left_out: tuple[str, ...] = ()
 
 
-def inspect_input(source: FilesSource, contract: Contract) -> Input:
+def inspect_input(source: FilesSource, contract: Contract, removes: Sequence[str] = ()) -> Input:
     """Reads the heads of all files that a source names.
 
     Args:
         source: of the job.
         contract: of the model; what it takes as numbers is read from text as such.
+        removes: the files that the run will replace.
 
     Raises:
         UsageError: no such file, formats that are not clear or differ, columns that do not fit.
         UnreadableFileError: a file that is not what its name says.
     """
     paths = list(dict.fromkeys(path for pattern in source.path for path in _match(pattern)))
+    _check_is_not_output(paths, removes)
     format_ = source.format or _common_format(paths)
-    inspect = inspector(format_, _dialect(source.csv))
-    with ThreadPoolExecutor(min(_HEAD_THREADS, len(paths))) as pool:
-        infos = list(pool.map(inspect, _not_empty(paths, format_)))
+    infos = read_heads(paths, format_, inspector(format_, _dialect(source.csv)))
     try:
         files = with_one_schema(infos)
     except SchemaMismatchError as error:
         raise UsageError(str(error)) from None
     _check_names(files[0])
-    file_names = _file_names(source, files[0].schema.names)
-    files = [_typed(info, contract, file_names) for info in files]
+    names = files[0].schema.names
+    file_names = _file_names(source, names)
+    files = _typed(files, contract, file_names)
     fields = [files[0].schema.field(name).with_name(new) for new, name in file_names.items()]
-    return Input(format_, tuple(files), pa.schema(fields), file_names)
+    left_out = [name for name in names if name not in file_names.values()]
+    return Input(format_, tuple(files), pa.schema(fields), file_names, tuple(left_out))
+
+
+def _check_is_not_output(paths: list[str], removes: Sequence[str]) -> None:
+    replaced = set(map(absolute, removes))
+    both = [path for path in paths if absolute(path) in replaced]
+    if both:
+        raise UsageError(
+            f"{both[0]} is both input and output. Choose another --output, or name the input so "
+            "that it leaves the output out."
+        )
 
 
 def _match(pattern: str) -> list[str]:
@@ -92,16 +106,6 @@ def _common_format(paths: list[str]) -> FileFormat:
             )
     assert first is not None
     return first
-
-
-def _not_empty(paths: list[str], format_: FileFormat) -> list[str]:
-    """Text files of no bytes hold no rows; but one must say which columns there are."""
-    if format_ not in ("json", "csv"):
-        return paths
-    filled = [path for path in paths if size_of(path)]
-    if not filled:
-        raise UsageError(f"{paths[0]} is empty (0 bytes), and no other input file has columns")
-    return filled
 
 
 def _dialect(spec: CsvSpec) -> CsvDialect:
@@ -149,10 +153,13 @@ def _file_names(source: FilesSource, names: Sequence[str]) -> dict[str, str]:
     return dict(zip(renamed, chosen, strict=True))
 
 
-def _typed(info: FileInfo, contract: Contract, file_names: dict[str, str]) -> FileInfo:
+def _typed(
+    files: Sequence[FileInfo], contract: Contract, file_names: dict[str, str]
+) -> list[FileInfo]:
     """Reads as fractions what the model takes as numbers: a later row may have one."""
-    if not isinstance(info, TextInfo):
-        return info
+    texts = [info for info in files if isinstance(info, TextInfo)]
+    if not texts:
+        return list(files)
     numbers = [
         file_names[feature.name]
         for feature in contract.features
@@ -160,25 +167,30 @@ def _typed(info: FileInfo, contract: Contract, file_names: dict[str, str]) -> Fi
     ]
     types: dict[str, pa.DataType] = {}
     for name in numbers:
-        type_ = info.schema.field(name).type
-        if pa.types.is_string(type_) and info.reading.format == "csv":
-            _check_has_number(info, name)
+        type_ = texts[0].schema.field(name).type
+        if pa.types.is_string(type_):
+            _check_has_number(texts, name)
+        if pa.types.is_integer(type_) or (
+            pa.types.is_string(type_) and texts[0].reading.format == "csv"
+        ):
             types[name] = pa.float64()
-        elif pa.types.is_integer(type_):
-            types[name] = pa.float64()
-    return info.typed(types)
+    return [info.typed(types) for info in texts]
 
 
-def _check_has_number(info: TextInfo, name: str) -> None:
+def _check_has_number(infos: list[TextInfo], name: str) -> None:
     """Refuses a column of text, such as dates, before every row of it becomes a dead letter."""
-    head = next(iter(info.head((name,))), None)
-    if head is None:
-        return
-    column = head.column(name)
-    numbers, _ = as_numbers(column)
-    if column.null_count < len(column) and numbers.null_count == len(numbers):
-        example = column.drop_null()[0].as_py()
+    example: tuple[str, str] | None = None
+    for info in infos[:_PROBED_FILES]:
+        for batch in info.head((name,)):
+            column = batch.column(name)
+            numbers, _ = as_numbers(column)
+            if numbers.null_count < len(numbers):
+                return
+            if example is None and column.null_count < len(column):
+                example = info.path, column.drop_null()[0].as_py()
+    if example is not None:
         raise ContractError(
-            f"the model takes a number in column {name!r}, but {info.path} has text there, such as "
-            f"{example!r}. Turn it into numbers in the input, or with --preprocess."
+            f"the model takes a number in column {name!r}, but {example[0]} has text there, such "
+            f"as {example[1]!r}. Turn it into numbers in the input, or with --preprocess "
+            "(model.preprocess)."
         )

@@ -1,16 +1,26 @@
 """The job: what to read, which model, where to write. Frozen, typed, checked on creation."""
 
 import hashlib
+import re
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+)
 
 from scoreline.models.outputs import OUTPUTS
 
 from .errors import UsageError
 from .job_errors import explain
 from .job_file import hide
+from .near import near_name
 
 FileFormat = Literal["parquet", "json", "csv", "avro"]
 
@@ -66,12 +76,17 @@ class FilesSource(_Part):
 class TrustSpec(_Part):
     """What the model file may do when it is loaded."""
 
-    sha256: str | None = Field(
-        None, pattern="^[0-9a-fA-F]{64}$", description="Load only the file with this hash."
-    )
+    sha256: str | None = Field(None, description="Load only the file with this hash.")
     allow_pickle: bool = Field(False, description="Load a pickle, which can run any code.")
     allow_code: bool = Field(False, description="Import and run preprocess and postprocess.")
     skops_types: Strings = Field((), description="Types that a .skops file may hold besides ours.")
+
+    @field_validator("sha256")
+    @classmethod
+    def _is_hash(cls, sha256: str | None) -> str | None:
+        if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+            raise ValueError(f"expected 64 hexadecimal digits, got {sha256!r}")
+        return sha256
 
 
 class ModelSpec(_Part):
@@ -97,7 +112,10 @@ class ModelSpec(_Part):
     def _known_outputs(cls, outputs: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [output for output in outputs if output not in OUTPUTS]
         if unknown:
-            raise ValueError(f"some of {', '.join(OUTPUTS)}")
+            hint = near_name(unknown[0], OUTPUTS)
+            raise ValueError(
+                f"expected some of {', '.join(OUTPUTS)}, got {', '.join(unknown)}{hint}"
+            )
         return tuple(dict.fromkeys(outputs))
 
 
@@ -148,13 +166,17 @@ class Job(_Part):
     @classmethod
     def _distinct(cls, sinks: tuple[FilesSink, ...]) -> tuple[FilesSink, ...]:
         if len({sink.path.rstrip("/") for sink in sinks}) < len(sinks):
-            raise ValueError("a path of its own for each sink")
+            raise ValueError("expected a path of its own for each sink, got one twice")
         return sinks
 
     @property
     def fingerprint(self) -> str:
         """Equal for two commands that ask for the same."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    def hide(self, value: Any) -> Any:
+        """Puts `${NAME}` in place of what a variable held, in every string of a value."""
+        return hide(value, self._variables)
 
 
 def make_job(values: dict[str, Any], variables: dict[str, str] | None = None) -> Job:
@@ -177,5 +199,6 @@ def make_job(values: dict[str, Any], variables: dict[str, str] | None = None) ->
 
 def as_yaml(job: Job) -> str:
     """The job as a job file, all defaults written out, variables by their names."""
-    values = hide(job.model_dump(mode="json"), job._variables)
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        job.hide(job.model_dump(mode="json")), sort_keys=False, allow_unicode=True
+    )

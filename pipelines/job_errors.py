@@ -24,8 +24,6 @@ _EXPECTED = {
     "string_too_short": "a string that is not empty",
     "string_too_long": "at most {max_length} character",
     "too_short": "a list that is not empty",
-    "string_pattern_mismatch": "text that matches {pattern}",
-    "value_error": "{error}",
 }
 
 
@@ -44,6 +42,8 @@ def explain(problem: Any, model: type[BaseModel]) -> str:
         return f"{where}: {_unknown_key(str(location[-1]), _fields(model, location[:-1]))}"
     if problem["type"] == "missing":
         return f"{where}: missing; it is needed"
+    if problem["type"] == "value_error":  # a validator of ours: it says what came
+        return f"{where}: {problem['ctx']['error']}"
     expected = _EXPECTED.get(problem["type"], problem["msg"]).format(**problem.get("ctx", {}))
     return f"{where}: expected {expected}, got {_came(problem['input'])}"
 

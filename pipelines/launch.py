@@ -13,10 +13,11 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from scoreline.models.model import ModelInfo
 from scoreline.transforms import CommitPlan
 from scoreline.transforms.commit import REPORT
 from scoreline.transforms.layout import FileLayout
-from scoreline.transforms.storage import absolute, join, read_json, write_text
+from scoreline.transforms.storage import join, read_json, write_text
 
 from .build import build
 from .display import Display
@@ -51,29 +52,26 @@ def run(
     existing = [layout.existing() for layout in layouts]
     for layout, files in zip(layouts, existing, strict=True):
         check_output(layout, files, overwrite=overwrite)
-    prepared = check(job)
     removes = [path for files in existing for path in files]
-    check_input_is_not_output(prepared, removes)
+    prepared = check(job, removes)
     options = PipelineOptions(list(beam_flags), save_main_session=False)
     plan = _plan(prepared, tuple(removes), options.view_as(StandardOptions).runner)
     claims = Claims(
-        [
-            Claim(layout, plan.run_id, files)
-            for layout, files in zip(layouts, existing, strict=True)
-        ]
+        [Claim(layout, plan.run_id, files) for layout, files in zip(layouts, existing, strict=True)]
     )
     return _run_claimed(prepared, plan, claims, options, display)
 
 
-def _recover(
-    layouts: Sequence[FileLayout], job: Job, display: Display
-) -> dict[str, Any] | None:
+def _recover(layouts: Sequence[FileLayout], job: Job, display: Display) -> dict[str, Any] | None:
     """Settles what interrupted runs left at every output; the report, if one was of this job."""
     report = None
+    settled: set[str] = set()  # a run may have written to several of them
     for layout in layouts:
         recovery = recover(layout, job.fingerprint)
-        for note in recovery.notes:
-            display.note(note)
+        for run_id, note in zip(recovery.run_ids, recovery.notes, strict=True):
+            if run_id not in settled:
+                display.note(note)
+        settled.update(recovery.run_ids)
         report = report or recovery.report
     return report
 
@@ -140,14 +138,6 @@ def check_output(layout: FileLayout, existing: list[str], *, overwrite: bool) ->
         )
 
 
-def check_input_is_not_output(prepared: Prepared, existing: list[str]) -> None:
-    """Raises UsageError if a file of the input would be replaced."""
-    inputs = {absolute(range_.path) for split in prepared.splits for range_ in split.ranges}
-    both = sorted(path for path in existing if absolute(path) in inputs)
-    if both:
-        raise UsageError(f"{both[0]} is both input and output. Choose another --output.")
-
-
 def _plan(prepared: Prepared, removes: tuple[str, ...], runner: str | None) -> CommitPlan:
     job, info = prepared.job, prepared.model.info
     return CommitPlan(
@@ -158,20 +148,28 @@ def _plan(prepared: Prepared, removes: tuple[str, ...], runner: str | None) -> C
         planned=_planned(prepared),
         max_dead_letter_ratio=job.dead_letters.max_ratio,
         output_schemas=prepared.output_schemas,
-        report={
-            "job": job.name,
-            "runner": "DirectRunner" if runner in _IN_PROCESS else runner,
-            "started_at": datetime.now(UTC).isoformat(),
-            "model": {
-                "name": info.name,
-                "version": info.version,
-                "sha256": info.sha256,
-                "format": info.format,
-                "uri": info.uri,
-                "notes": list(info.notes),
-            },
-        },
+        report=_report_head(job, info, runner),
     )
+
+
+def _report_head(job: Job, info: ModelInfo, runner: str | None) -> dict[str, Any]:
+    """What the report says that is known before the run; variables by their names."""
+    head = {
+        "job": job.name,
+        "runner": "DirectRunner" if runner in _IN_PROCESS else runner,
+        "started_at": datetime.now(UTC).isoformat(),
+        "limit": job.source.limit,
+        "model": {
+            "name": info.name,
+            "version": info.version,
+            "sha256": info.sha256,
+            "format": info.format,
+            "uri": info.uri,
+            "notes": list(info.notes),
+        },
+    }
+    hidden: dict[str, Any] = job.hide(head)
+    return hidden
 
 
 def _planned(prepared: Prepared) -> dict[int, int]:

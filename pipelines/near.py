@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from scoreline.transforms.storage import is_local
-
 _SHOWN = 5
 
 
@@ -21,6 +19,8 @@ def near_name(name: str, names: Iterable[str]) -> str:
 
 def near_file(path: str) -> str:
     """The rest of a sentence that says that a local path or glob names no file."""
+    from scoreline.transforms.storage import is_local  # imports Beam: not for a usage error
+
     if not is_local(path):
         return ". Check its spelling, and that you may read it."
     folder = Path(path).parent

@@ -1,12 +1,14 @@
 """Everything that is checked before a job starts; nothing is written here."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from scoreline.models.contract import Contract
-from scoreline.models.errors import ModelError, ModelOutputError
+from scoreline.models.errors import ContractError, ModelError, ModelOutputError
 from scoreline.models.example import example_batch
 from scoreline.models.handler import ColumnarModelHandler, Loaded
 from scoreline.models.model import Model, ModelRef, load_model, pinned
@@ -18,6 +20,7 @@ from scoreline.transforms.splits import Split, plan_splits
 from scoreline.transforms.storage import is_local
 
 from .errors import UsageError
+from .fit import check_fit, input_columns
 from .inputs import Input, inspect_input
 from .job import FilesSink, Job
 from .near import near_file, near_name
@@ -69,19 +72,17 @@ def _layout(sink: FilesSink, dead_letters: str | None, report: str | None) -> Fi
     named = format_of(sink.path)
     if named is not None and sink.format not in (None, named):
         raise UsageError(
-            f"the output {sink.path} is one file of the format {named}, but the format {sink.format} "
-            "was asked for: leave one of the two out."
+            f"the output {sink.path} is one file of the format {named}, but the format "
+            f"{sink.format} was asked for: leave one of the two out."
         )
-    return FileLayout(
-        sink.path, dead_letters, report, _PART_EXTENSIONS[sink.format or "parquet"]
-    )
+    return FileLayout(sink.path, dead_letters, report, _PART_EXTENSIONS[sink.format or "parquet"])
 
 
 def check_places(layout: FileLayout) -> None:
-    """Checks that each place can be what its name says: a folder, or one file.
+    """Checks that each place can be what its name says, a folder or one file, and be written to.
 
     Raises:
-        UsageError: a file is where a folder has to be, or the other way round.
+        UsageError: a file is where a folder has to be, or the other way round; no right to write.
     """
     for flag, path in (
         ("--output", layout.output),
@@ -103,10 +104,26 @@ def check_places(layout: FileLayout) -> None:
                 f"{flag} {path} cannot be a place to write to: {blocking[0]} is a file, not a "
                 f"folder. Choose a folder, or one file whose name ends in {EXTENSION}."
             )
+        _check_writable(flag, above)
 
 
-def check(job: Job) -> Prepared:
+def _check_writable(flag: str, folder: Path) -> None:
+    """Local folders only: an object store says it when it is written to."""
+    there = next(
+        place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
+    )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"{flag}: no right to write to {there}. Choose another place, or ask its owner."
+        )
+
+
+def check(job: Job, removes: Sequence[str] = ()) -> Prepared:
     """Checks a job against its model and its input.
+
+    Args:
+        job: as the user gave it.
+        removes: the final files that the run will replace.
 
     Raises:
         UsageError, ContractError, UnreadableFileError: the input does not satisfy the job.
@@ -114,13 +131,13 @@ def check(job: Job) -> Prepared:
     """
     model = _load(job)
     is_direct = job.model.preprocess is None
-    input_ = inspect_input(job.source, model.contract if is_direct else Contract(()))
+    contract = model.contract if is_direct else Contract(())
+    input_ = inspect_input(job.source, contract, removes)
     handler = ColumnarModelHandler(
         pinned(_model_ref(job), model), job.model.preprocess, job.model.postprocess
     )
     loaded = handler.load_model()
-    if is_direct:
-        model.contract.check(input_.schema, model.info.name)
+    check_fit(contract, input_, job.source, model.info.name)
     layouts = layouts_of(job)
     for sink in job.sinks:
         _check_keep(sink.keep, input_.schema)
@@ -130,7 +147,7 @@ def check(job: Job) -> Prepared:
         layouts=layouts,
         model=model,
         handler=handler,
-        contract=model.contract if is_direct else Contract(()),
+        contract=contract,
         input=input_,
         splits=tuple(plan_splits(input_.files, single=single)),
         columns=_columns(job, model, input_),
@@ -143,7 +160,13 @@ def _load(job: Job) -> Model:
     if is_local(uri) and not Path(uri).is_file():
         what = "is a folder" if Path(uri).is_dir() else "does not exist"
         raise ModelError(f"cannot read --model {uri}: it {what}{near_file(uri)}")
-    return load_model(_model_ref(job))
+    try:
+        return load_model(_model_ref(job))
+    except ContractError as error:
+        if job.model.features is not None or "--features" not in str(error):
+            raise
+        schema = inspect_input(job.source, Contract(())).schema
+        raise ContractError(f"{error}{input_columns(schema)}") from None
 
 
 def _model_ref(job: Job) -> ModelRef:

@@ -43,10 +43,12 @@ class Recovery:
     Attributes:
         report: of the same job, which was rolled forward; its output is complete.
         notes: what was done, for the user.
+        run_ids: the run that each note is about.
     """
 
     report: dict[str, Any] | None
     notes: tuple[str, ...]
+    run_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,17 @@ def recover(layout: FileLayout, fingerprint: str) -> Recovery:
     """
     if not exists(layout.own_run_root) and is_local(layout.own_run_root):
         return Recovery(None, ())
-    notes: list[str] = []
+    notes: dict[str, str] = {}
     report: dict[str, Any] | None = None
     with locked(layout.own_run_root):
         for found in _unfinished(layout):
             _refuse_if_alive(layout, found)
             intent = _read_intent(found.run_folder)
-            notes.append(_settle(layout, found, has_intent=intent is not None))
+            notes[found.run_id] = _settle(layout, found, has_intent=intent is not None)
             if intent is not None and intent["fingerprint"] == fingerprint:
                 report = read_json(join(found.run_folder, REPORT))
     remove_empty_folder(layout.own_run_root)
-    return Recovery(report, tuple(notes))
+    return Recovery(report, tuple(notes.values()), tuple(notes))
 
 
 def _settle(layout: FileLayout, found: _Found, *, has_intent: bool) -> str:

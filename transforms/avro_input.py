@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from .formats.avro_files import CorruptAvroError, inspect_avro, read_avro_batches
 from .identity import identify
-from .parquet_files import UnreadableFileError
+from .parquet_files import UnreadableFileError, check_columns
 from .storage import open_file, size_of
 
 _BATCH_ROWS = 16_384  # rows pass through Python objects one group at a time: more gains nothing
@@ -26,11 +26,13 @@ class AvroFile:
 
         Raises:
             UnreadableFileError: a block is damaged or cut short.
+            ValueError: a column is not there.
         """
         row = 0
         try:
             with open_file(self.path) as file:
                 for batch in read_avro_batches(file, _BATCH_ROWS):
+                    check_columns(columns or (), batch.schema.names, self.path)
                     wanted = batch if columns is None else batch.select(list(columns))
                     yield identify(wanted, self.path, row, split)
                     row += batch.num_rows
@@ -58,7 +60,8 @@ def inspect_avro_file(path: str) -> AvroInfo:
     """Reads the header of a file.
 
     Raises:
-        UnreadableFileError: it is empty, cut short, of another format, or holds what we cannot read.
+        UnreadableFileError: it is empty, cut short, of another format, or of types or a codec that
+            cannot be read here.
     """
     try:
         num_bytes = size_of(path)

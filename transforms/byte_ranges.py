@@ -33,34 +33,46 @@ def read_blocks(
     start: int = 0,
     stop: int | None = None,
     *,
+    first: int = 0,
     block_bytes: int = _BLOCK_BYTES,
     max_line_bytes: int = _MAX_LINE_BYTES,
 ) -> Iterator[Block]:
     r"""Reads the lines whose first byte lies in [start, stop).
 
     Args:
-        file: binary; seekable if `start` is not 0.
+        file: binary; seekable if `start` or `first` is not 0.
         start: a byte offset.
         stop: a byte offset, None for the end of the file.
+        first: where the file's first line starts: behind a byte order mark or a header.
         block_bytes: about how much to give at a time.
         max_line_bytes: of a longer line only so much is given, as a block of its own.
+
+    Raises:
+        OSError: the file ends before `stop`.
 
     >>> import io
     >>> [block.data for block in read_blocks(io.BytesIO(b"ab\ncd\nef"), 1, 4)]
     [b'cd\n']
     """
     reader = _Reader(file, max_line_bytes)
-    if start:
+    if start > first:
         # A range that starts right behind a line end starts with a whole line.
-        file.seek(start - 1)
-        reader.offset = start - 1
+        reader.seek(start - 1)
         reader.skip_line()
+    elif first:
+        reader.seek(first)
     while stop is None or reader.offset < stop:
         want = block_bytes if stop is None else min(block_bytes, stop - reader.offset)
         block = reader.read(want)
-        if block is None:
+        if block is not None:
+            yield block
+        elif stop is None:
             return
-        yield block
+        else:
+            raise OSError(
+                f"expected at least {stop:,} bytes, as when the run was planned, but it ends "
+                f"after {reader.offset:,}. Was it replaced?"
+            )
 
 
 class _Reader:
@@ -71,6 +83,11 @@ class _Reader:
         self._file = file
         self._max_line_bytes = max_line_bytes
         self._ahead = b""
+
+    def seek(self, offset: int) -> None:
+        """Goes on from there."""
+        self._file.seek(offset)
+        self.offset = offset
 
     def skip_line(self) -> None:
         """Moves behind the next line end."""
@@ -95,18 +112,20 @@ class _Reader:
         return self._block(data[: end + 1])
 
     def _read_line(self, data: bytes) -> Block:
-        pieces, size = [data], len(data)
-        while size <= self._max_line_bytes:
-            more = self._take(_STEP_BYTES)
-            end = more.find(b"\n") if more else 0
-            pieces.append(more[: end + 1] if end >= 0 else more)
-            size += len(pieces[-1])
+        """One line to its end; what is too long of it is only counted."""
+        pieces, size, end = [data], len(data), -1
+        while end < 0 and (more := self._take(_STEP_BYTES)):
+            end = more.find(b"\n")
+            piece = more if end < 0 else more[: end + 1]
+            if size <= self._max_line_bytes:
+                pieces.append(piece)
+            size += len(piece)
             if end >= 0:
                 self._ahead = more[end + 1 :] + self._ahead
-                return self._block(b"".join(pieces))
+        if size - (end >= 0) <= self._max_line_bytes:
+            return self._block(b"".join(pieces))
         block = Block(self.offset, b"".join(pieces)[: self._max_line_bytes], too_long=True)
         self.offset += size
-        self.skip_line()
         return block
 
     def _block(self, data: bytes) -> Block:

@@ -87,9 +87,7 @@ def _dead_letters(
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def raw_dead_letters(
-    payloads: pa.RecordBatch, reasons: Reasons, run_id: str
-) -> pa.RecordBatch:
+def raw_dead_letters(payloads: pa.RecordBatch, reasons: Reasons, run_id: str) -> pa.RecordBatch:
     """Turns records that could not be decoded into dead letters with their very bytes.
 
     Args:

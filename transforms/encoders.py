@@ -5,7 +5,7 @@ from typing import Any, BinaryIO, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .file_formats import format_of
+from .file_formats import delimiter_of, format_of
 from .formats.avro_files import AvroWriter
 from .formats.compressed_text import compression_of
 from .formats.encode_csv import encode_csv
@@ -15,8 +15,11 @@ from .formats.encode_json import encode_json_lines
 class Encoder(Protocol):
     """Turns batches of one schema into the bytes of one file."""
 
-    def write(self, batch: pa.RecordBatch) -> None: ...
-    def close(self) -> None: ...
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Adds the rows of a batch."""
+
+    def close(self) -> None:
+        """Writes what is still to come; the file itself stays open."""
 
 
 def open_encoder(path: str, file: BinaryIO, schema: pa.Schema) -> Encoder:
@@ -52,7 +55,7 @@ class _ParquetEncoder:
 class _TextEncoder:
     def __init__(self, path: str, file: BinaryIO, schema: pa.Schema, *, is_csv: bool):
         self._is_csv = is_csv
-        self._delimiter = "\t" if ".tsv" in path.rsplit("/", 1)[-1].lower() else ","
+        self._delimiter = delimiter_of(path)
         codec: Any = compression_of(path)
         self._stream = None if codec is None else pa.CompressedOutputStream(file, codec)
         self._out: Any = self._stream or file

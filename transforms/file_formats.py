@@ -1,6 +1,7 @@
 """The formats of files: which one a path names, and how to inspect a file of each."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal, Protocol
 
@@ -26,16 +27,32 @@ EXTENSIONS: Final[dict[str, FileFormat]] = {
 }
 
 
+# Of the files that an output folder holds.
+PART_EXTENSIONS: Final[dict[FileFormat, str]] = {
+    "parquet": ".parquet",
+    "json": ".jsonl",
+    "csv": ".csv",
+    "avro": ".avro",
+}
+
+
 class FileInfo(Protocol):
     """What a file says of itself before it is read."""
 
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """The file."""
+
     @property
-    def schema(self) -> pa.Schema: ...
+    def schema(self) -> pa.Schema:
+        """All columns."""
+
     @property
-    def num_rows(self) -> int | None: ...
-    def ranges(self) -> Iterator[tuple[Any, int]]: ...
+    def num_rows(self) -> int | None:
+        """How many rows; None if nobody knows before they are read."""
+
+    def ranges(self) -> Iterator[tuple[Any, int]]:
+        """The file in pieces, in order, each with its weight in bytes."""
 
 
 def format_of(path: str) -> FileFormat | None:
@@ -49,14 +66,28 @@ def format_of(path: str) -> FileFormat | None:
     return EXTENSIONS.get(suffix.lower())
 
 
+def delimiter_of(path: str) -> str:
+    r"""What stands between two fields of a CSV file of this name, if nobody says it.
+
+    >>> delimiter_of("rows.tsv.gz"), delimiter_of("rows.csv")
+    ('\t', ',')
+    """
+    return "\t" if ".tsv" in map(str.lower, PurePosixPath(path).suffixes[-2:]) else ","
+
+
 def inspector(format_: FileFormat, dialect: CsvDialect) -> Callable[[str], FileInfo]:
-    """What reads the head of a file of this format."""
+    """What reads the head of a file of this format.
+
+    A `.tsv` file has tabs between its fields unless the dialect says something else than a comma.
+    """
     if format_ == "parquet":
         return inspect_parquet
     if format_ == "avro":
         return inspect_avro_file
 
     def inspect(path: str) -> FileInfo:
+        if dialect.delimiter == CsvDialect.delimiter:
+            return inspect_text(path, format_, replace(dialect, delimiter=delimiter_of(path)))
         return inspect_text(path, format_, dialect)
 
     return inspect

@@ -28,7 +28,8 @@ class FileLayout:
         part_extension: of the files in an output folder: the format of the predictions.
 
     Raises:
-        ValueError: dead letters or reports would lie among the predictions.
+        ValueError: dead letters or reports would lie among the predictions, or the output is one
+            file of a format that cannot be compressed as a whole.
     """
 
     output: str
@@ -37,6 +38,12 @@ class FileLayout:
     part_extension: str = EXTENSION
 
     def __post_init__(self) -> None:
+        if compression_of(self.output) and format_of(self.output) in ("parquet", "avro"):
+            name = PurePosixPath(self.output)
+            raise ValueError(
+                f"{name.name}: {format_of(self.output)} files are compressed inside, not as a "
+                f"whole: name the output {name.stem}."
+            )
         for what, path in (("dead letters", self.dead_letters), ("reports", self.report)):
             if path is not None and self._is_among_predictions(path):
                 raise ValueError(

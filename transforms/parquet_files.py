@@ -134,7 +134,7 @@ def _row_group(group: pq.RowGroupMetaData) -> RowGroup:
 def _read_range(range_: RowGroupRange, columns: tuple[str, ...] | None) -> Iterator[pa.RecordBatch]:
     with open_parquet(range_.path) as parquet:
         names = parquet.schema_arrow.names
-        _check_columns(columns or (), names, range_.path)
+        check_columns(columns or (), names, range_.path)
         is_plain = plain_schema(parquet.schema_arrow).equals(parquet.schema_arrow)
         for batch in parquet.iter_batches(
             batch_size=range_.batch_rows,
@@ -149,8 +149,12 @@ def _read_range(range_: RowGroupRange, columns: tuple[str, ...] | None) -> Itera
                 yield batch if is_plain else batch.cast(plain_schema(batch.schema))
 
 
-def _check_columns(columns: tuple[str, ...], names: list[str], path: str) -> None:
-    """Arrow leaves out a column that is not there, and takes the wrong one of two."""
+def check_columns(columns: tuple[str, ...], names: list[str], path: str) -> None:
+    """Checks that a file has columns: Arrow leaves out one that is not there, and takes one of two.
+
+    Raises:
+        ValueError: one is not there, or twice.
+    """
     wrong = [name for name in columns if names.count(name) != 1]
     if wrong:
         raise ValueError(f"{path} has the columns {names}, but {wrong} not exactly once")

@@ -14,7 +14,9 @@ _POLL_SECS = 0.1  # how soon whoever waits for the thread notices that it failed
 
 
 class PartWriter:
-    """One file in the making, in the format that its extension names. Whoever writes or closes it gets the thread's error.
+    """One file in the making, in the format that its extension names.
+
+    Whoever writes or closes it gets the thread's error.
 
     Args:
         path: a new file on any Beam file system.

@@ -79,8 +79,11 @@ class ReadSplits(beam.PTransform[beam.pvalue.PBegin, beam.pvalue.DoOutputsTuple]
         splits: made by `plan_splits`.
         columns: the top-level columns to read, by their names in the files; all if None.
         rename: new names of columns, by their names in the files.
-        limit: how many rows to read of each split; all if None.
+        limit: how many rows to read of each split, at least 1; all if None.
         run_id: stands on every dead letter.
+
+    Raises:
+        ValueError: a limit below 1.
     """
 
     def __init__(
@@ -93,6 +96,8 @@ class ReadSplits(beam.PTransform[beam.pvalue.PBegin, beam.pvalue.DoOutputsTuple]
         run_id: str = "",
     ):
         super().__init__()
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit: expected at least 1 row, got {limit}")
         self._splits = splits
         self._read = _ReadFn(columns, dict(rename or {}), limit, run_id)
 

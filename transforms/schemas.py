@@ -7,6 +7,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from .file_formats import FileInfo
+from .formats.settled import settled
 from .text_files import TextInfo
 
 Info = TypeVar("Info", bound=FileInfo)
@@ -20,8 +21,11 @@ def with_one_schema(infos: Sequence[FileInfo]) -> list[FileInfo]:
     """Gives all files the same columns and types.
 
     Parquet and Avro files say their types: they must be equal. Those of text files are only told
-    from their first lines, so they are widened until they fit all: whole numbers and fractions
-    together are fractions. JSON files may lack columns that others have.
+    from their first lines, so they are widened until they fit all. A file without a value in a
+    column says nothing of its type. Whole numbers and fractions together are fractions. Where
+    types do not go together, a CSV column is text; a JSON column has the type that it has in the
+    first file, and what does not fit are malformed records. JSON files may lack columns that others
+    have; the columns of CSV files may come in any order.
 
     Raises:
         SchemaMismatchError: names the columns that differ, with their types in two files.
@@ -38,29 +42,41 @@ def with_one_schema(infos: Sequence[FileInfo]) -> list[FileInfo]:
 
 def _unified(infos: list[TextInfo]) -> list[TextInfo]:
     first = infos[0]
+    is_csv = first.reading.format == "csv"
     types: dict[str, pa.DataType] = {}
     for info in infos:
-        if info.reading.format == "csv" and set(info.schema.names) != set(first.schema.names):
+        if is_csv and set(info.schema.names) != set(first.schema.names):
             raise SchemaMismatchError(_difference(first, info))
-        for field in info.schema:
+        for field in info.reading.schema:
             known = types.setdefault(field.name, field.type)
-            types[field.name] = _wider(known, field.type, is_csv=info.reading.format == "csv")
-    schema = pa.schema(list(types.items()))  # a CSV file's own order is in its dialect
+            types[field.name] = _wider(known, field.type, is_csv=is_csv)
+    schema = settled(pa.schema(list(types.items())))  # a CSV file's own order is in its dialect
     return [replace(info, reading=replace(info.reading, schema=schema)) for info in infos]
 
 
 def _wider(left: pa.DataType, right: pa.DataType, *, is_csv: bool) -> pa.DataType:
-    """A type for the values of both; JSON text was only a guess where every value was null."""
-    if left.equals(right):
+    """A type for the values of both; the left one if JSON has none."""
+    if left.equals(right) or pa.types.is_null(right):
         return left
-    if pa.types.is_string(left) or pa.types.is_string(right):
-        other = right if pa.types.is_string(left) else left
-        return pa.string() if is_csv else other
-    pair = [pa.schema([("x", left)]), pa.schema([("x", right)])]
-    try:
-        return pa.unify_schemas(pair, promote_options="permissive").field("x").type
-    except (pa.ArrowTypeError, pa.ArrowInvalid):
+    if pa.types.is_null(left):
+        return right
+    if _is_number(left) and _is_number(right):
+        return pa.float64()
+    if is_csv:
         return pa.string()
+    if pa.types.is_list(left) and pa.types.is_list(right):
+        return pa.list_(_wider(left.value_type, right.value_type, is_csv=False))
+    if pa.types.is_struct(left) and pa.types.is_struct(right):
+        members = {field.name: field.type for field in left}
+        for field in right:
+            known = members.setdefault(field.name, field.type)
+            members[field.name] = _wider(known, field.type, is_csv=False)
+        return pa.struct(list(members.items()))
+    return left
+
+
+def _is_number(type_: pa.DataType) -> bool:
+    return pa.types.is_integer(type_) or pa.types.is_floating(type_)
 
 
 def _difference(first: FileInfo, other: FileInfo) -> str:

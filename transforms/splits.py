@@ -17,10 +17,15 @@ class Range(Protocol):
     """Consecutive rows of one file."""
 
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """The file."""
+
     @property
-    def num_rows(self) -> int | None: ...
-    def read(self, split: int, columns: tuple[str, ...] | None) -> Iterator[pa.RecordBatch]: ...
+    def num_rows(self) -> int | None:
+        """How many rows; None if nobody knows before they are read."""
+
+    def read(self, split: int, columns: tuple[str, ...] | None) -> Iterator[pa.RecordBatch]:
+        """Reads the batches in order, with row identity."""
 
 
 @dataclass(frozen=True)

@@ -6,35 +6,44 @@ fields may hold line breaks, can only be understood from the start: one worker s
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Literal, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 import pyarrow as pa
 
 from scoreline.models.reserved import REJECTED_KEY, metadata_of, with_metadata
 
 from .byte_ranges import Block, read_blocks
-from .formats.compressed_text import CorruptInputError, compression_of, open_compressed
+from .formats.compressed_text import (
+    PEEK_BYTES,
+    CorruptInputError,
+    detect_compression,
+    open_compressed,
+)
 from .formats.csv_dialect import CsvDialect, likely_delimiter, sniff_header
 from .formats.csv_lines import CsvDecoder
 from .formats.csv_quotes import open_record_start
 from .formats.csv_schema import infer_csv_schema
 from .formats.json_lines import JsonLinesDecoder
 from .formats.json_schema import infer_json_schema
+from .formats.lines import UTF8_BOM
 from .formats.records import Decoded, Reject, Rejects
+from .formats.settled import settled
 from .identity import identify_records
-from .parquet_files import UnreadableFileError
+from .parquet_files import UnreadableFileError, check_columns
 from .storage import open_file, size_of
 
 _RANGE_BYTES = 32 * 2**20  # enough ranges for a cluster; a part of predictions of a usual size
 _SAMPLE_BYTES = 4 * 2**20  # of the first lines, from which the columns' types are told
+_MAX_SAMPLES = 16  # of so many bytes, if the first lines are that long
+_MAX_OPEN_BYTES = 4 * 2**20  # a quoted field that is longer: nobody means that, a mark is stray
 _PAYLOAD_BYTES = 2**20  # of a line that is too long to be read, this much is kept
 
 TextFormat = Literal["json", "csv"]
 
 
 class _Decoder(Protocol):
-    def decode(self, block: bytes) -> Decoded: ...
+    def decode(self, block: bytes) -> Decoded:
+        """Turns a block of whole records into rows and malformed records."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +52,26 @@ class TextReading:
 
     Attributes:
         format: `json` or `csv`.
-        schema: all columns with their types.
+        schema: all columns with their types; null where no value was seen yet.
         dialect: of CSV, with the names of all columns.
-        header_bytes: of the first line of CSV, which is no record.
+        header_bytes: of what stands before the first record: a byte order mark, the names of CSV.
+        is_compressed: whether the file is, by its name or by its first bytes.
     """
 
     format: TextFormat
     schema: pa.Schema
     dialect: CsvDialect
     header_bytes: int = 0
+    is_compressed: bool = False
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether one worker has to read a file from its start to its end."""
+        return self.is_compressed or self.dialect.newlines_in_values
 
     def decoder(self, columns: tuple[str, ...] | None) -> _Decoder:
         """Turns blocks into these columns; all of them if None."""
-        schema = self.schema
+        schema = settled(self.schema)
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns])
         if self.format == "json":
@@ -78,8 +94,11 @@ class ByteRange:
         """Reads batches of good rows, and batches of malformed records, which say `rejected`.
 
         Raises:
-            UnreadableFileError: the file is gone, or its compressed stream is damaged.
+            UnreadableFileError: the file is gone or became shorter, or its compressed stream is
+                damaged.
+            ValueError: a column is not there.
         """
+        check_columns(columns or (), self.reading.schema.names, self.path)
         decoder = self.reading.decoder(columns)
         offset = self.start
         try:
@@ -103,14 +122,14 @@ class ByteRange:
             yield with_metadata(rejected, rejected="decode")
 
     def _blocks(self) -> Iterator[Block]:
-        start = max(self.start, self.reading.header_bytes)
+        header_bytes = self.reading.header_bytes
         with open_file(self.path) as file:
-            if compression_of(self.path) is None:
-                blocks = read_blocks(file, start, self.stop)
-            else:
+            if self.reading.is_compressed:
                 plain = open_compressed(file, self.path)
-                plain.read(self.reading.header_bytes)
-                blocks = _shifted(read_blocks(plain), self.reading.header_bytes)
+                plain.read(header_bytes)
+                blocks = _shifted(read_blocks(plain), header_bytes)
+            else:
+                blocks = read_blocks(file, self.start, self.stop, first=header_bytes)
             if self.reading.dialect.newlines_in_values:
                 blocks = _whole_records(blocks, self.reading.dialect)
             yield from blocks
@@ -122,23 +141,40 @@ def _shifted(blocks: Iterator[Block], by: int) -> Iterator[Block]:
 
 
 def _whole_records(blocks: Iterator[Block], dialect: CsvDialect) -> Iterator[Block]:
-    """Cuts blocks of whole lines into blocks of whole records, whose fields may hold line ends."""
+    """Cuts blocks of whole lines into blocks of whole records, whose fields may hold line ends.
+
+    Where a quoted field does not close, its first line becomes a block of its own, which the
+    decoder rejects, and the next line starts afresh: a stray mark does not swallow the rest.
+    """
     waiting = Block(0, b"")
     for block in blocks:
         if block.too_long:
-            yield from (waiting, block) if waiting.data else (block,)
+            yield from _parted(waiting, dialect, 0)[:-1]
+            yield block
             waiting = Block(0, b"")
             continue
         start = waiting.offset if waiting.data else block.offset
-        data = waiting.data + block.data
+        joined = Block(start, waiting.data + block.data)
+        *whole, waiting = _parted(joined, dialect, _MAX_OPEN_BYTES)
+        yield from whole
+    yield from _parted(waiting, dialect, 0)[:-1]
+
+
+def _parted(block: Block, dialect: CsvDialect, max_open_bytes: int) -> list[Block]:
+    """Cuts a block before records that stay open; the last one, maybe empty, is to be continued."""
+    offset, data = block.offset, block.data
+    parts = []
+    while data:
         cut = open_record_start(data, dialect)
-        if cut is None or len(data) - cut > _SAMPLE_BYTES * 16:  # a quote that nobody closes
+        if cut == 0 and len(data) <= max_open_bytes:
+            break
+        if cut is None:
             cut = len(data)
-        if cut:
-            yield Block(start, data[:cut])
-        waiting = Block(start + cut, data[cut:])
-    if waiting.data:
-        yield waiting
+        elif cut == 0:
+            cut = data.find(b"\n") + 1 or len(data)
+        parts.append(Block(offset, data[:cut]))
+        offset, data = offset + cut, data[cut:]
+    return [*parts, Block(offset, data)]
 
 
 def _too_long(block: Block) -> Decoded:
@@ -170,21 +206,21 @@ class TextInfo:
 
     @property
     def schema(self) -> pa.Schema:
-        """All columns."""
-        return self.reading.schema
+        """All columns; text where no value was seen."""
+        return settled(self.reading.schema)
 
-    @cached_property
+    @property
     def is_sequential(self) -> bool:
         """Whether one worker has to read the file from its start to its end."""
-        newlines = self.reading.format == "csv" and self.reading.dialect.newlines_in_values
-        return newlines or compression_of(self.path) is not None
+        return self.reading.is_sequential
 
     def head(self, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-        """The good rows of the first block, with these columns."""
-        first = ByteRange(self.path, 0, _SAMPLE_BYTES, self.reading)
+        """The first good rows, with these columns: one batch, or none if there is no good row."""
+        first = ByteRange(self.path, 0, min(_SAMPLE_BYTES, self.num_bytes), self.reading)
         for batch in first.read(0, columns):
             if not metadata_of(batch, REJECTED_KEY):
                 yield batch
+                return
 
     def typed(self, types: dict[str, pa.DataType]) -> "TextInfo":
         """The same file, with other types for some of its columns."""
@@ -194,7 +230,8 @@ class TextInfo:
     def ranges(self) -> Iterator[tuple[ByteRange, int]]:
         """The file in pieces, each with its weight in bytes."""
         if self.is_sequential:
-            yield ByteRange(self.path, 0, None, self.reading), self.num_bytes
+            stop = None if self.reading.is_compressed else self.num_bytes
+            yield ByteRange(self.path, 0, stop, self.reading), self.num_bytes
             return
         for start in range(0, self.num_bytes, _RANGE_BYTES):
             stop = min(start + _RANGE_BYTES, self.num_bytes)
@@ -210,27 +247,39 @@ def inspect_text(path: str, format_: TextFormat, dialect: CsvDialect) -> TextInf
     try:
         num_bytes = size_of(path)
         with open_file(path) as file:
-            sample = open_compressed(file, path).read(_SAMPLE_BYTES)
-        reading = _reading(sample, format_, dialect)
+            is_compressed = detect_compression(path, file.read(PEEK_BYTES)) is not None
+            file.seek(0)
+            reading = _reading(_sample(open_compressed(file, path)), format_, dialect)
     except (CorruptInputError, OSError, ValueError, pa.ArrowException) as error:
         raise UnreadableFileError(f"cannot read {path} as {format_}: {error}") from error
-    return TextInfo(path, num_bytes, reading)
+    return TextInfo(path, num_bytes, replace(reading, is_compressed=is_compressed))
+
+
+def _sample(stream: BinaryIO) -> bytes:
+    """The first lines: at least two, however long they are."""
+    pieces = [stream.read(_SAMPLE_BYTES)]
+    lines = pieces[0].count(b"\n")
+    while len(pieces[-1]) == _SAMPLE_BYTES and lines < 2 and len(pieces) < _MAX_SAMPLES:
+        pieces.append(stream.read(_SAMPLE_BYTES))
+        lines += pieces[-1].count(b"\n")
+    sample = b"".join(pieces)
+    return sample if len(pieces[-1]) < _SAMPLE_BYTES else sample[: sample.rfind(b"\n") + 1]
 
 
 def _reading(sample: bytes, format_: TextFormat, dialect: CsvDialect) -> TextReading:
-    whole = sample if len(sample) < _SAMPLE_BYTES else sample[: sample.rfind(b"\n") + 1]
     if format_ == "json":
-        return TextReading("json", infer_json_schema(whole), CsvDialect())
-    header = sniff_header(whole, dialect)
-    if len(header.names) == 1 and (other := likely_delimiter(whole, dialect)) is not None:
+        mark = len(UTF8_BOM) if sample.startswith(UTF8_BOM) else 0
+        return TextReading("json", infer_json_schema(sample), CsvDialect(), mark)
+    header = sniff_header(sample, dialect)
+    if len(header.names) == 1 and (other := likely_delimiter(sample, dialect)) is not None:
         raise ValueError(
             f"the first line is one column, {header.names[0]!r}. It looks as if the delimiter were "
             f"{other!r}: give it with --csv-delimiter (source.csv.delimiter)."
         )
     named = dialect.with_names(header.names)
-    rows = whole[header.num_bytes :]
+    rows = sample[header.num_bytes :]
     if not rows.strip():
-        schema = pa.schema([(name, pa.string()) for name in header.names])
+        schema = pa.schema([(name, pa.null()) for name in header.names])
     else:
         schema = infer_csv_schema(rows, named)
     return TextReading("csv", schema, named, header.num_bytes)

@@ -1,4 +1,4 @@
-"""Writes batches as Parquet files that become visible together, at the end of a batch pipeline."""
+"""Writes batches as files that become visible together, at the end of a batch pipeline."""
 
 import uuid
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindows
 
-from .layout import EXTENSION, FileLayout
+from .file_formats import PART_EXTENSIONS, FileFormat
+from .layout import FileLayout
 from .merge_parts import merge_parts
 from .receipts import GatherReceipts, Receipt
 from .storage import exists, join, move, remove, remove_empty_folder, remove_folder
@@ -16,7 +17,7 @@ from .write_parts import WriteParts
 
 
 class WriteFiles(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.PCollection[str]]):
-    """Writes batches to `part-*.parquet` in a folder, or to one file if that is what is named.
+    """Writes batches to `part-*` files in a folder, or to one file if that is what is named.
 
     Parts are staged below `_run` (for one file, in `<file>.run`) and renamed in one last step, so a
     pipeline that fails leaves nothing under a final name. Without a batch nothing is written, as
@@ -26,11 +27,12 @@ class WriteFiles(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.PCollect
     Gives the final paths.
 
     Args:
-        path: a folder, or a file whose name ends in `.parquet`, on any Beam file system.
+        path: a folder, or a file whose extension names a format, on any Beam file system.
         keep: the input columns of predictions to write, all if None.
         row_id: whether to add the column `row_id`.
         overwrite: whether to replace the parts that are there; if not, they fail the last step.
         run_id: names the staging folder; two pipelines that write to one path must not share it.
+        format: of the files in a folder.
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class WriteFiles(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.PCollect
         row_id: bool = False,
         overwrite: bool = False,
         run_id: str | None = None,
+        format: FileFormat = "parquet",  # noqa: A002  the field's word, as in the job file
     ):
         super().__init__()
-        self._layout = FileLayout(path)
+        self._layout = FileLayout(path, part_extension=PART_EXTENSIONS[format])
         self._run_id = run_id or f"pipeline-{uuid.uuid4().hex}"
         self._keep = keep
         self._row_id = row_id
@@ -55,9 +58,8 @@ class WriteFiles(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.PCollect
         return (
             batches
             | "AllWindows" >> beam.WindowInto(GlobalWindows())
-            | "Stage" >> WriteParts(
-                staging, "predicted", self._keep, self._row_id, self._layout.extension
-            )
+            | "Stage"
+            >> WriteParts(staging, "predicted", self._keep, self._row_id, self._layout.extension)
             | "Gather" >> GatherReceipts()
             | "Rename" >> beam.ParDo(_RenameFn(self._layout, self._run_id, self._overwrite))
         )
@@ -85,7 +87,7 @@ class _RenameFn(beam.DoFn):
         """
         if len(receipts) == 1 or not self._layout.is_one_file:
             return receipts
-        merged = join(self._layout.staging(self._run_id), f"merged{EXTENSION}")
+        merged = join(self._layout.staging(self._run_id), f"merged{self._layout.extension}")
         parts = [str(receipt.path) for receipt in receipts]
         if all(map(exists, parts)):
             merge_parts(receipts, merged)

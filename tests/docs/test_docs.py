@@ -1,36 +1,67 @@
-"""Holds the documents against the code: flags, links, the list of files."""
+"""Holds the documents against the code: verbs, flags, job-file keys, links, the list of files."""
 
 import argparse
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from scoreline.pipelines.beam_flags import BEAM_FLAGS
+from scoreline.pipelines.cli import main
 from scoreline.pipelines.errors import ExitCode
-from scoreline.pipelines.flags import score_parser
+from scoreline.pipelines.flags import (
+    check_parser,
+    completion_parser,
+    run_parser,
+    schema_parser,
+    score_parser,
+)
+from scoreline.pipelines.job import Job
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
+JOB_FILE = ROOT / "docs" / "job-file.md"
+FORMATS = ROOT / "docs" / "formats.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
+PARSERS = {
+    "score": score_parser(),
+    "run": run_parser(),
+    "check": check_parser(),
+    "schema": schema_parser(),
+    "completion": completion_parser(),
+}
+
+_VERB_HEADING = re.compile(r"^## `(\w+)`$", re.MULTILINE)
 _FLAG_ROW = re.compile(r"^\| `(--[a-z0-9-]+)(?: ([^`]+))?` \| (.+) \| (.+) \|$", re.MULTILINE)
+_KEY_ROW = re.compile(r"^\| `([\w.]+)` \| ([^|]+) \| ([^|]+) \| [^|]+ \|$", re.MULTILINE)
 _DEFAULT_IN_HELP = re.compile(r"\(default: (.+)\)$")
 _LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
-def flag_actions() -> dict[str, argparse.Action]:
-    actions = [action for action in score_parser()._actions if action.dest != "help"]
-    return {action.option_strings[0]: action for action in actions}
+def flag_actions(verb: str) -> dict[str, argparse.Action]:
+    actions = [action for action in PARSERS[verb]._actions if action.dest != "help"]
+    return {action.option_strings[0]: action for action in actions if action.option_strings}
 
 
-def documented_flags() -> dict[str, tuple[str | None, str]]:
-    """{flag: (metavar, default)} as the tables of command-line.md say."""
-    rows = _FLAG_ROW.findall(COMMAND_LINE.read_text())
+def documented_flags(verb: str) -> dict[str, tuple[str | None, str]]:
+    """{flag: (metavar, default)} as the tables of a verb's section of command-line.md say."""
+    rows = _FLAG_ROW.findall(section(verb))
     assert len(rows) == len({row[0] for row in rows}), "a flag is documented twice"
-    return {flag: (metavar or None, default) for flag, metavar, _, default in rows}
+    return {flag: (metavar or None, default.strip("`")) for flag, metavar, _, default in rows}
+
+
+def section(verb: str) -> str:
+    """What stands below the heading of a verb, up to the next heading of its level."""
+    _, found, after = COMMAND_LINE.read_text().partition(f"\n## `{verb}`\n")
+    assert found, f"command-line.md has no heading ## `{verb}`"
+    return after.split("\n## ", 1)[0]
 
 
 def default_of(action: argparse.Action) -> str:
@@ -41,31 +72,54 @@ def default_of(action: argparse.Action) -> str:
         return "off"
     if isinstance(action.default, tuple):
         return ",".join(action.default) or "none"
-    if action.default is not None:
+    if action.default:
         return str(action.default)
     said = _DEFAULT_IN_HELP.search(action.help or "")
     return said[1] if said else "none"
 
 
-def test_every_flag_is_documented_and_every_documented_flag_exists() -> None:
-    documented, flags = list(documented_flags()), list(flag_actions())
+def metavar_of(action: argparse.Action) -> str | None:
+    """What stands for a flag's value in the documentation."""
+    return "FORMAT" if action.choices else str(action.metavar) if action.metavar else None
+
+
+FLAGS = [(verb, flag) for verb in PARSERS for flag in flag_actions(verb)]
+
+
+def test_every_verb_is_documented_in_the_order_of_the_help(capsys: pytest.CaptureFixture) -> None:
+    assert _VERB_HEADING.findall(COMMAND_LINE.read_text()) == list(PARSERS)
+    assert main(["nonsense"]) == ExitCode.USAGE
+    assert f"Expected one of {', '.join(PARSERS)}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", PARSERS)
+def test_every_flag_is_documented_and_every_documented_flag_exists(verb: str) -> None:
+    documented, flags = list(documented_flags(verb)), list(flag_actions(verb))
     assert set(flags) - set(documented) == set(), "command-line.md lacks these flags"
     assert set(documented) - set(flags) == set(), "command-line.md has flags that do not exist"
     assert documented == flags, "list them in the order of --help"
 
 
-@pytest.mark.parametrize("flag", flag_actions())
-def test_a_flag_is_documented_with_its_value_and_default(flag: str) -> None:
-    action = flag_actions()[flag]
-    assert documented_flags()[flag] == (action.metavar, default_of(action))
+@pytest.mark.parametrize(("verb", "flag"), FLAGS)
+def test_a_flag_is_documented_with_its_value_and_default(verb: str, flag: str) -> None:
+    action = flag_actions(verb)[flag]
+    assert documented_flags(verb)[flag] == (metavar_of(action), default_of(action))
 
 
-@pytest.mark.parametrize("flag", flag_actions())
-def test_the_default_in_the_help_is_the_default(flag: str) -> None:
-    action = flag_actions()[flag]
+@pytest.mark.parametrize(("verb", "flag"), FLAGS)
+def test_the_default_in_the_help_is_the_default(verb: str, flag: str) -> None:
+    action = flag_actions(verb)[flag]
     said = _DEFAULT_IN_HELP.search(action.help or "")
     if said and action.default is not None:
         assert said[1] == default_of(action)
+
+
+@pytest.mark.parametrize("verb", PARSERS)
+def test_a_word_that_is_no_flag_stands_in_the_synopsis(verb: str) -> None:
+    (synopsis,) = re.findall(rf"^scoreline {verb}\b.*$", COMMAND_LINE.read_text().split("##")[0], re.M)
+    for action in PARSERS[verb]._actions:
+        if not action.option_strings:
+            assert (action.metavar or "|".join(action.choices or ())) in synopsis
 
 
 @pytest.mark.parametrize("document", [COMMAND_LINE, ROOT / "README.md"], ids=lambda path: path.name)
@@ -73,6 +127,101 @@ def test_exit_codes_are_documented(document: Path) -> None:
     rows = re.findall(r"^\| (\d[\d, ]*) \|", document.read_text(), re.MULTILINE)
     codes = [int(code) for row in rows for code in row.split(",")]
     assert codes == [int(code) for code in ExitCode]
+
+
+def job_keys() -> dict[str, tuple[str, str]]:
+    """{key: (type, default)} of every value that a job file can hold, from the JSON Schema."""
+    schema = Job.model_json_schema()
+    return dict(_keys(schema, schema["$defs"], ""))
+
+
+def _keys(
+    part: dict[str, Any], definitions: dict[str, Any], path: str
+) -> Iterator[tuple[str, tuple[str, str]]]:
+    for name, field in part["properties"].items():
+        key = f"{path}{name}"
+        inner = field.get("items", field).get("$ref")
+        if inner is None:
+            is_needed = name in part.get("required", ())
+            yield key, (_type(field), "required" if is_needed else _default(field))
+            continue
+        below = f"{key}.N." if "items" in field else f"{key}."
+        yield from _keys(definitions[inner.rsplit("/", 1)[1]], definitions, below)
+
+
+def _type(field: dict[str, Any]) -> str:
+    """A type in the words of the documentation."""
+    kinds = [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
+    lists = [kind for kind in kinds if kind.get("type") == "array"]
+    kind = (lists or kinds)[0]  # one text may stand for a list of one: said once, above the table
+    if "const" in kind:
+        return f"`{kind['const']}`"
+    if "enum" in kind:
+        return ", ".join(f"`{value}`" for value in kind["enum"])
+    limits = {name: kind[name] for name in ("minimum", "maximum") if name in kind}
+    name = {
+        "string": "text",
+        "integer": "whole number",
+        "number": "number",
+        "boolean": "true or false",
+        "array": "list of text",
+        "object": "mapping of text to text",
+    }[kind["type"]]
+    if kind.get("minLength") == kind.get("maxLength") == 1:
+        name = "one character"
+    words = "".join(f" {word} {limits[key]}" for key, word in _LIMITS.items() if key in limits)
+    return name + words
+
+
+_LIMITS = {"minimum": "from", "maximum": "to"}
+
+
+def _default(field: dict[str, Any]) -> str:
+    value = field.get("default")
+    if value is None or value == []:
+        return "none"
+    if isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, list):
+        return ", ".join(f"`{json.dumps(item) if not item else item}`" for item in value)
+    return f"`{value}`" if isinstance(value, str) else str(value)
+
+
+def test_every_key_of_a_job_is_documented_and_every_documented_key_exists() -> None:
+    documented = [row[0] for row in _KEY_ROW.findall(JOB_FILE.read_text())]
+    assert set(job_keys()) - set(documented) == set(), "job-file.md lacks these keys"
+    assert set(documented) - set(job_keys()) == set(), "job-file.md has keys that do not exist"
+    assert documented == list(job_keys()), "list them in the order of the schema, each once"
+
+
+@pytest.mark.parametrize("key", job_keys())
+def test_a_key_is_documented_with_its_type_and_default(key: str) -> None:
+    (row,) = [row for row in _KEY_ROW.findall(JOB_FILE.read_text()) if row[0] == key]
+    assert row[1:] == job_keys()[key]
+
+
+def test_job_files_in_the_documents_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scoreline.pipelines.job import make_job
+    from scoreline.pipelines.job_file import read_job_values
+
+    monkeypatch.setenv("BUCKET", "gs://bucket")
+    found = 0
+    for document in DOCUMENTS:
+        for text in re.findall(r"^```yaml\n(.*?)^```$", document.read_text(), re.M | re.S):
+            path = tmp_path / "job.yaml"
+            path.write_text(text)
+            make_job(read_job_values(str(path)).values)
+            found += 1
+    assert found
+
+
+def test_the_codes_of_malformed_records_are_those_of_the_decoders() -> None:
+    listed = set(re.findall(r"^\| `decode/(\w+)` \|", FORMATS.read_text(), re.MULTILINE))
+    decoders = [*(ROOT / "transforms" / "formats").glob("*.py"), ROOT / "transforms/text_files.py"]
+    source = "\n".join(path.read_text() for path in decoders)
+    made = set(re.findall(r'\b_?(?:Fault|Reject)\(\s*(?:\w+[^"()]*,\s*)?"([a-z0-9_]+)"', source))
+    made |= set(re.findall(r'"([a-z0-9_]+)" if .* else "[a-z0-9_]+"$', source, re.M))
+    assert listed == made
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -93,8 +242,8 @@ def anchors(document: Path) -> set[str]:
 
 
 def test_the_file_list_names_every_module_once_and_no_other() -> None:
-    listed = re.findall(r"^\| `(\w+/\w+\.py)` \|", ARCHITECTURE.read_text(), re.MULTILINE)
-    folders = ("models", "transforms", "pipelines")
+    listed = re.findall(r"^\| `([\w/]+\.py)` \|", ARCHITECTURE.read_text(), re.MULTILINE)
+    folders = ("models", "transforms", "transforms/formats", "pipelines")
     present = [
         f"{folder}/{path.name}"
         for folder in folders
@@ -114,9 +263,10 @@ def test_python_examples_compile() -> None:
 
 
 def test_commands_in_the_documents_use_flags_that_exist() -> None:
-    flags = {*flag_actions(), "--help", "--version"}
+    beam = {"--" + flag.lstrip("-") for flag in BEAM_FLAGS}
     for document in DOCUMENTS:
         blocks = re.findall(r"^```\n(.*?)^```$", document.read_text(), re.M | re.S)
-        for command in re.findall(r"scoreline score((?:.*\\\n)*.*)", "\n".join(blocks)):
-            used = set(re.findall(r"(?<!\S)--[a-z0-9-]+", command))
-            assert used <= flags, f"{document.name}: {sorted(used - flags)} are no flags of score"
+        for verb, command in re.findall(r"scoreline (\w+)((?:.*\\\n)*.*)", "\n".join(blocks)):
+            flags = {*flag_actions(verb), "--help", "--version"} | beam
+            used = set(re.findall(r"(?<!\S)--[a-z0-9_-]+", command))
+            assert used <= flags, f"{document.name}: {sorted(used - flags)} are no flags of {verb}"

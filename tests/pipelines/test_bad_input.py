@@ -334,7 +334,7 @@ def test_an_input_that_may_not_be_read(
     def refuse(path: str) -> list[str]:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
-    monkeypatch.setattr("scoreline.pipelines.preflight.match_files", refuse)
+    monkeypatch.setattr("scoreline.pipelines.inputs.match_files", refuse)
     refused(score(), "Permission denied: 'in.parquet'", "Nothing was started", code=1)
 
 

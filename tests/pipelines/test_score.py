@@ -353,7 +353,7 @@ def test_overwrite_replaces_and_leaves_no_old_part(
     table = alike([None, *[1.0] * 99])
     write(workdir / "in.parquet", table, row_group_size=20)
     with monkeypatch.context() as patch:
-        patch.setattr("scoreline.transforms.parquet_files._MAX_SPLIT_BYTES", 1)
+        patch.setattr("scoreline.transforms.splits._MAX_SPLIT_BYTES", 1)
         assert score().code == 0
     assert len(list(Path("out").glob("part-*"))) == 5
     write(workdir / "small.parquet", numbers(7))
@@ -438,8 +438,13 @@ def test_the_run_folder_holds_the_resolved_job(score: Score, workdir: Path) -> N
     assert score().code == 0
     (path,) = Path("out/_run").glob("*/job.yaml")
     job = yaml.safe_load(path.read_text())
-    assert job["source"] == {"type": "files", "path": ["in.parquet"]}
+    assert job["source"]["path"] == ["in.parquet"]
+    assert job["source"]["format"] is None
+    assert job["source"]["csv"]["delimiter"] == ","
     assert job["model"]["outputs"] == ["predict"]
+    assert job["sinks"] == [
+        {"type": "files", "path": "out", "format": None, "keep": None, "row_id": False}
+    ]
     assert job["dead_letters"]["max_ratio"] == 0.05
 
 
@@ -451,7 +456,7 @@ def test_other_modes_of_the_runner_give_the_same(
     mode: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("scoreline.transforms.parquet_files._MAX_SPLIT_BYTES", 1)
+    monkeypatch.setattr("scoreline.transforms.splits._MAX_SPLIT_BYTES", 1)
     table = numbers(1000)
     table = table.set_column(2, "c", pa.array([None, *table["c"].to_pylist()[1:]]))
     write(workdir / "in.parquet", table, row_group_size=200)

@@ -27,9 +27,10 @@ from scoreline.transforms import (
     decode_payload,
 )
 from scoreline.transforms.commit import commit
-from scoreline.transforms.parquet_files import inspect_parquet, plan_splits, read_split
+from scoreline.transforms.parquet_files import inspect_parquet
 from scoreline.transforms.predict import _SeparateFn
 from scoreline.transforms.read_files import BATCHES, RECEIPTS
+from scoreline.transforms.splits import plan_splits, read_split
 from scoreline.transforms.write_parts import _WritePartsFn
 
 # Of the model's two features only one is checked: what is wrong with the other makes it fail.
@@ -75,12 +76,12 @@ def plan_for(folder, splits, table, handler):
     columns = [*table.schema, pa.field("prediction", pa.float64())]
     return CommitPlan(
         run_id="r",
-        layout=FileLayout(str(folder / "out")),
+        layouts=(FileLayout(str(folder / "out")),),
         fingerprint="",
         removes=(),
         planned={split.number: split.num_rows for split in splits},
         max_dead_letter_ratio=1.0,
-        output_schema=pa.schema(columns),
+        output_schemas=(pa.schema(columns),),
         report={"started_at": "2026-01-01T00:00:00+00:00"},
     )
 
@@ -92,9 +93,9 @@ def score(splits, handler, staging):
     separate = _SeparateFn("r")
     for split in splits:
         writers = {
-            "predicted": _WritePartsFn(staging, "predicted", None, False),
-            "conform": _WritePartsFn(staging, "dead_lettered", None, False),
-            "predict": _WritePartsFn(staging, "dead_lettered", None, False),
+            "predicted": _WritePartsFn(staging, "predicted", None, False, ".parquet", 0),
+            "conform": _WritePartsFn(staging, "dead_lettered", None, False, ".parquet", 0),
+            "predict": _WritePartsFn(staging, "dead_lettered", None, False, ".parquet", 0),
         }
         for writer in writers.values():
             writer.start_bundle()

@@ -38,12 +38,12 @@ def plan_of(output, ratio=0.5, planned=None, **places):
     layout = FileLayout(output, **places)
     return CommitPlan(
         run_id="run-1",
-        layout=layout,
+        layouts=(layout,),
         fingerprint="f00d",
         removes=tuple(layout.existing()),
         planned={0: 3, 1: 2, 2: 2} if planned is None else planned,
         max_dead_letter_ratio=ratio,
-        output_schema=SCHEMA,
+        output_schemas=(SCHEMA,),
         report={"job": "j", "started_at": datetime.now(UTC).isoformat()},
     )
 
@@ -126,6 +126,7 @@ def test_the_report(tmp_path):
         "max_dead_letter_ratio": 0.5,
         "unaccounted": [],
         "output": str(tmp_path / "out"),
+        "outputs": [str(tmp_path / "out")],
         "dead_letters_output": str(tmp_path / "out" / "_dead_letters"),
         "run_folder": str(tmp_path / "out" / "_run" / "run-1"),
         "exit_code": 0,
@@ -306,7 +307,7 @@ def test_a_run_killed_twice_is_finished_too(tmp_path, monkeypatch):
         plan = plan_of(str(tmp_path / f"{first}-{second}"))
         receipts = staged(plan)
         for number in (first, second):
-            with monkeypatch.context() as patch, pytest.raises(Killed):  # noqa: PT012
+            with monkeypatch.context() as patch, pytest.raises(Killed):
                 kill_at(patch, number, after=False)
                 next_command(plan, receipts)
         next_command(plan, receipts)

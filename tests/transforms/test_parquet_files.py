@@ -17,12 +17,10 @@ from scoreline.transforms.identity import row_ids
 from scoreline.transforms.parquet_files import (
     ParquetInfo,
     RowGroup,
-    Split,
     UnreadableFileError,
     inspect_parquet,
-    plan_splits,
-    read_split,
 )
+from scoreline.transforms.splits import Split, plan_splits, read_split
 
 
 def read_all(paths, columns=None, **options):
@@ -227,7 +225,7 @@ def test_a_corrupt_page_in_the_middle_names_the_file_and_the_row(write_table):
     rows = []
     expected = rf"cannot read {re.escape(str(path))} from row 10 on \(row groups \[1\]\)"
     [split] = plan_splits([inspect_parquet(str(path))])
-    with pytest.raises(UnreadableFileError, match=expected):  # noqa: PT012
+    with pytest.raises(UnreadableFileError, match=expected):
         for batch in read_split(split):
             rows += batch.column("x").to_pylist()
     assert rows == list(range(10))

@@ -19,11 +19,12 @@ FLAGS = {
 
 
 def build(pipeline, pattern, ref, output, dead_letters):
-    conformed = pipeline | ReadFiles(pattern) | Conform(load_model(ref).contract)
+    read = pipeline | ReadFiles(pattern)
+    conformed = read.batches | Conform(load_model(ref).contract)
     predicted = conformed.accepted | Predict(ColumnarModelHandler(ref))
     _ = predicted.accepted | "WritePredictions" >> WriteFiles(output, keep=("k",), row_id=True)
     _ = (
-        (conformed.dead_letters, predicted.dead_letters)
+        (read.dead_letters, conformed.dead_letters, predicted.dead_letters)
         | beam.Flatten()
         | "WriteDeadLetters" >> WriteFiles(dead_letters)
     )

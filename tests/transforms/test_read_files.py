@@ -9,8 +9,9 @@ from in_process import has_batch_coder, in_process, row_counts
 from scoreline.models.reserved import user_columns
 from scoreline.transforms import ReadFiles, ReadSplits, Receipt
 from scoreline.transforms.identity import row_ids
-from scoreline.transforms.parquet_files import inspect_parquet, plan_splits
+from scoreline.transforms.parquet_files import inspect_parquet
 from scoreline.transforms.read_files import BATCHES, RECEIPTS
+from scoreline.transforms.splits import plan_splits
 
 
 def _rows(batch: pa.RecordBatch) -> list:
@@ -45,7 +46,7 @@ EXPECTED = [
 @pytest.mark.parametrize("pattern", ["", "/", "/*.parquet", "/[abe]*", "/**"])
 def test_all_files_of_a_folder_or_glob_are_read(folder, pattern):
     with in_process() as pipeline:
-        batches = pipeline | ReadFiles(folder + pattern)
+        batches = (pipeline | ReadFiles(folder + pattern, format="parquet"))[BATCHES]
         assert has_batch_coder(batches)
         assert_that(batches | beam.FlatMap(_rows), equal_to(EXPECTED))
     assert row_counts(pipeline) == {"rows_read": 4}
@@ -53,7 +54,7 @@ def test_all_files_of_a_folder_or_glob_are_read(folder, pattern):
 
 def test_one_file_and_only_the_columns_asked_for(folder):
     with in_process() as pipeline:
-        batches = pipeline | ReadFiles(f"{folder}/a.parquet", columns=("y",))
+        batches = (pipeline | ReadFiles(f"{folder}/a.parquet", columns=("y",)))[BATCHES]
         rows = [(f"a.parquet#{n}", str({"y": y})) for n, y in enumerate("abc")]
         assert_that(batches | beam.FlatMap(_rows), equal_to(rows))
 
@@ -70,11 +71,14 @@ def test_a_pattern_without_a_file_fails(tmp_path):
 
 def test_files_of_several_schemas_fail(folder, write_table):
     write_table("in/other.parquet", {"x": [0.5], "y": ["a"]})
-    _fails(ReadFiles(folder), "a.parquet and .*other.parquet differ: x: int64, .* and x: double")
+    message = (
+        r"differ in their columns:\n  x: int64 in .*a.parquet, double in .*other.parquet\nScore"
+    )
+    _fails(ReadFiles(folder, format="parquet"), message)
 
 
 def test_a_column_that_is_not_there_fails(folder):
-    _fails(ReadFiles(folder, columns=("nope",)), r"\['nope'\] not exactly once")
+    _fails(ReadFiles(folder, columns=("nope",), format="parquet"), r"\['nope'\] not exactly once")
 
 
 def test_splits_give_a_receipt_each(folder):

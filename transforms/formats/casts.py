@@ -51,9 +51,14 @@ def cast_checked(array: pa.Array, target: pa.DataType) -> Cast:
 
 def _converter(source: pa.DataType, target: pa.DataType) -> Callable[[pa.Array], pa.Array]:
     """Returns the function that casts a whole column or raises."""
-    if pa.types.is_string(source) and (pa.types.is_binary(target) or pa.types.is_large_binary(target)):
+    if pa.types.is_string(source) and (
+        pa.types.is_binary(target) or pa.types.is_large_binary(target)
+    ):
         return lambda array: pa.array(
-            [None if text is None else base64.b64decode(text, validate=True) for text in array.to_pylist()],
+            [
+                None if text is None else base64.b64decode(text, validate=True)
+                for text in array.to_pylist()
+            ],
             target,
         )
     if pa.types.is_string(source) and pa.types.is_time(target):
@@ -97,7 +102,9 @@ def _failures(
 
 def _unlike_numbers(array: pa.Array, target: pa.DataType) -> npt.NDArray[np.bool_]:
     """Marks text that cannot be a number: at once, where single tries would take long."""
-    if not pa.types.is_string(array.type) or not (pa.types.is_integer(target) or pa.types.is_floating(target)):
+    if not pa.types.is_string(array.type) or not (
+        pa.types.is_integer(target) or pa.types.is_floating(target)
+    ):
         return np.zeros(len(array), bool)
     unlike = pc.invert(pc.match_substring_regex(array, _LIKE_A_NUMBER))
     unlike_mask: npt.NDArray[np.bool_] = unlike.fill_null(False).to_numpy(zero_copy_only=False)

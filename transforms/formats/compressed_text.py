@@ -10,7 +10,7 @@ _CODECS: Final = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _MAGIC: Final = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd", "bz2": b"BZh"}
 # Stands after the magic and one digit. "BZh" alone could be the start of a column's name.
 _BZ2_BLOCK: Final = b"1AY&SY"
-_PEEK_BYTES: Final = 10
+PEEK_BYTES: Final = 10  # of a file, to tell its compression
 _BUFFER_BYTES: Final = 1 << 20  # of plain bytes per call into the decompressor
 
 
@@ -31,6 +31,15 @@ def compression_of(path: str) -> str | None:
     return _CODECS.get(PurePosixPath(path).suffix.lower())
 
 
+def detect_compression(path: str, start: bytes) -> str | None:
+    r"""Turns a path and the file's first bytes into its compression; the extension goes before.
+
+    >>> detect_compression("rows.csv", b"\x1f\x8b\x08"), detect_compression("rows.csv", b"a,b\n")
+    ('gzip', None)
+    """
+    return compression_of(path) or _sniff(start[:PEEK_BYTES])
+
+
 def open_compressed(file: BinaryIO, path: str) -> BinaryIO:
     r"""Turns an open file into a stream of its plain bytes; text that is not compressed stays so.
 
@@ -49,15 +58,14 @@ def open_compressed(file: BinaryIO, path: str) -> BinaryIO:
     >>> open_compressed(io.BytesIO(gzip.compress(b"a\nb\n")), "rows.csv.gz").readlines()
     [b'a\n', b'b\n']
     """
-    codec = compression_of(path)
-    if codec is None:
-        # A BufferedReader asks no more of a file than readinto, readable, seekable and close.
-        buffered: Any = file if hasattr(file, "peek") else io.BufferedReader(cast(Any, file))
-        codec = _sniff(buffered.peek(_PEEK_BYTES)[:_PEEK_BYTES])
-        if codec is None:
-            return buffered
-        file = buffered
-    return io.BufferedReader(_Plain(file, path, codec), _BUFFER_BYTES)
+    # A BufferedReader asks no more of a file than readinto, readable, seekable and close.
+    buffered: Any = file if hasattr(file, "peek") else io.BufferedReader(cast(Any, file))
+    codec = detect_compression(path, buffered.peek(PEEK_BYTES)[:PEEK_BYTES])
+    return (
+        buffered
+        if codec is None
+        else io.BufferedReader(_Plain(buffered, path, codec), _BUFFER_BYTES)
+    )
 
 
 def _sniff(start: bytes) -> str | None:

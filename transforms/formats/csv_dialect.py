@@ -124,7 +124,9 @@ def _check_names(fields: list[str]) -> None:
     missing = [index for index, name in enumerate(fields) if not name.strip()]
     repeated = sorted({name for name in fields if fields.count(name) > 1})
     if missing:
-        raise ValueError(f"csv header: expected a name for every column, got none for column {missing[0] + 1}")
+        raise ValueError(
+            f"csv header: expected a name for every column, got none for column {missing[0] + 1}"
+        )
     if repeated:
         raise ValueError(
             f"csv header: expected each column name once, got {repeated} more than once; "

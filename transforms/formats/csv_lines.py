@@ -28,6 +28,7 @@ from .csv_quotes import split_records, unsound_records
 from .csv_schema import infer_csv_schema
 from .lines import UTF8_BOM, Lines, lines_not_utf8
 from .records import Decoded, Part, Reject, assemble
+from .settled import settled
 
 _Indices = npt.NDArray[np.int64]
 
@@ -65,7 +66,8 @@ def decode_csv(block: bytes, dialect: CsvDialect, schema: pa.Schema | None = Non
     if not dialect.names:
         header = sniff_header(block, dialect)
         dialect, block = dialect.with_names(header.names), block[header.num_bytes :]
-    return CsvDecoder(dialect, schema or infer_csv_schema(block, dialect)).decode(block)
+    decoder = CsvDecoder(dialect, schema or settled(infer_csv_schema(block, dialect)))
+    return decoder.decode(block.removeprefix(UTF8_BOM))
 
 
 class CsvDecoder:
@@ -84,16 +86,24 @@ class CsvDecoder:
 
     Raises:
         TypeError: the schema has a type that CSV cannot give.
-        ValueError: the dialect has no names, or the schema has a column that it does not name.
+        ValueError: the dialect has no names, the schema has a column that it does not name, or no
+            column.
     """
 
     def __init__(self, dialect: CsvDialect, schema: pa.Schema) -> None:
         missing = [name for name in schema.names if name not in dialect.names]
         if missing or not dialect.names:
-            raise ValueError(f"expected columns {missing} in the source, which has {list(dialect.names)}")
+            raise ValueError(
+                f"expected columns {missing} in the source, which has {list(dialect.names)}"
+            )
         nested = [field for field in schema if pa.types.is_nested(field.type)]
         if nested:
-            raise TypeError(f"column {nested[0].name!r}: expected a type that CSV can hold, got {nested[0].type}")
+            raise TypeError(
+                f"column {nested[0].name!r}: expected a type that CSV can hold, got "
+                f"{nested[0].type}"
+            )
+        if not len(schema):
+            raise ValueError("expected a schema with at least one column, got none")
         self.schema = pa.schema([field.with_nullable(True) for field in schema])
         self._dialect = dialect
         self._direct = {field.name: _direct_type(field.type) for field in self.schema}
@@ -104,7 +114,7 @@ class CsvDecoder:
         """Turns one block, cut at record ends, into its good rows and its malformed records."""
         parts: list[Part] = []
         rejects: list[Reject] = []
-        records = split_records(block.removeprefix(UTF8_BOM), self._dialect)
+        records = split_records(block, self._dialect)
         for first, piece in _pieces(records):
             self._decode_piece(piece, first, parts, rejects)
         return assemble(parts, rejects)
@@ -115,7 +125,9 @@ class CsvDecoder:
         """Appends the rows and the rejects of some records, whose first has this ordinal."""
         faults: dict[int, _Fault] = {}
         for index in lines_not_utf8(records).tolist():
-            faults[index] = _Fault("invalid_utf8", "UnicodeDecodeError", "expected UTF-8, got other bytes")
+            faults[index] = _Fault(
+                "invalid_utf8", "UnicodeDecodeError", "expected UTF-8, got other bytes"
+            )
         for index in unsound_records(records, self._dialect).tolist():
             faults.setdefault(index, _UNSOUND)
         left = _without(np.arange(len(records)), faults)
@@ -123,7 +135,9 @@ class CsvDecoder:
             good, batch = self._convert(indices, batch, faults)
             parts.append(Part(good + first_ordinal, batch))
         rejects += [
-            Reject(first_ordinal + index, fault.code, fault.error_class, fault.message, records[index])
+            Reject(
+                first_ordinal + index, fault.code, fault.error_class, fault.message, records[index]
+            )
             for index, fault in faults.items()
         ]
 
@@ -136,7 +150,9 @@ class CsvDecoder:
         are malformed, the others then parse.
         """
         found: list[tuple[_Indices, pa.RecordBatch]] = []
-        for types in (self._texts,) if self._is_dirty else (self._direct, self._direct, self._texts):
+        for types in (
+            (self._texts,) if self._is_dirty else (self._direct, self._direct, self._texts)
+        ):
             try:
                 batch, skipped = self._parse(records.take(indices).join(), types)
             except pa.ArrowInvalid as error:
@@ -161,14 +177,16 @@ class CsvDecoder:
         self, records: Lines, indices: _Indices, faults: dict[int, _Fault]
     ) -> list[tuple[_Indices, pa.RecordBatch]]:
         """Parses the two halves on their own; a single record that does not parse is malformed."""
-        if len(indices) == 1:
-            faults[int(indices[0])] = _UNSOUND
+        if len(indices) < 2:
+            faults.update(dict.fromkeys(indices.tolist(), _UNSOUND))
             return []
         halves = np.array_split(indices, 2)
         return [found for half in halves for found in self._read(records, half, faults)]
 
-    def _parse(self, text: bytes, types: dict[str, pa.DataType]) -> tuple[pa.RecordBatch, dict[int, int]]:
-        """Parses records; returns the rows, and the field counts of the records that were skipped."""
+    def _parse(
+        self, text: bytes, types: dict[str, pa.DataType]
+    ) -> tuple[pa.RecordBatch, dict[int, int]]:
+        """Parses records; returns the rows, and the field counts of those that were skipped."""
         skipped: dict[int, int] = {}
 
         def skip(row: pa_csv.InvalidRow) -> str:
@@ -197,19 +215,21 @@ class CsvDecoder:
             ),
         )
         if not table.num_rows:
-            return table.schema.empty_table().to_batches()[0], skipped
+            return pa.RecordBatch.from_pylist([], schema=table.schema), skipped
         return table.combine_chunks().to_batches()[0], skipped
 
     def _convert(
         self, indices: _Indices, batch: pa.RecordBatch, faults: dict[int, _Fault]
     ) -> tuple[_Indices, pa.RecordBatch]:
-        """Casts the columns that were read as text; records whose values do not fit become faults."""
+        """Casts the columns that were read as text; values that do not fit make faults."""
         if batch.schema == self.schema:
             return indices, batch
         known = len(faults)
         good, arrays = np.ones(len(indices), bool), []
         for field, column in zip(self.schema, batch.columns, strict=True):
-            cast = Cast(column) if column.type == field.type else self._from_text(column, field.type)
+            cast = (
+                Cast(column) if column.type == field.type else self._from_text(column, field.type)
+            )
             arrays.append(cast.array)
             if cast.bad is not None:
                 good &= ~cast.bad
@@ -259,7 +279,9 @@ def _misfit(field: pa.Field, text: str) -> _Fault:
     pattern = _WHOLE_NUMBER if pa.types.is_integer(field.type) else _NUMBER
     code = "number_out_of_range" if is_number and pattern.fullmatch(text.strip()) else "wrong_type"
     shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
-    return _Fault(code, "ArrowInvalid", f"column {field.name!r}: expected {field.type}, got {shown!r}")
+    return _Fault(
+        code, "ArrowInvalid", f"column {field.name!r}: expected {field.type}, got {shown!r}"
+    )
 
 
 def _booleans(texts: pa.Array) -> Cast:
@@ -286,7 +308,10 @@ def _has_infinity(column: pa.Array) -> bool:
 
 def _direct_type(data_type: pa.DataType) -> pa.DataType:
     """Returns the type with which a column is read at first: its own, or text."""
-    is_direct = any(is_type(data_type) for is_type in _DIRECT) or data_type in (pa.float32(), pa.float64())
+    is_direct = any(is_type(data_type) for is_type in _DIRECT) or data_type in (
+        pa.float32(),
+        pa.float64(),
+    )
     return data_type if is_direct else pa.string()
 
 
@@ -301,4 +326,7 @@ def _pieces(records: Lines) -> Iterator[tuple[int, Lines]]:
     for first, stop in pairwise(cuts.tolist()):
         begin, end = int(records.starts[first]), int(records.ends[stop - 1])
         block = records.block[begin:end] + b"\n"
-        yield first, Lines(block, records.starts[first:stop] - begin, records.ends[first:stop] - begin)
+        yield (
+            first,
+            Lines(block, records.starts[first:stop] - begin, records.ends[first:stop] - begin),
+        )

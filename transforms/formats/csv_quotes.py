@@ -26,19 +26,36 @@ _Indices = npt.NDArray[np.int64]
 @lru_cache(maxsize=16)
 def _record_pattern(dialect: CsvDialect, newlines: bool) -> re.Pattern[bytes]:
     """Returns the pattern of one whole record; possessive, so that it runs in linear time."""
-    delimiter = re.escape(dialect.delimiter.encode())
+    field, _ = _field_patterns(dialect, newlines)
+    record = b"%b(?:%b%b)*+(?=\\r?\\n|\\r?\\Z)" % (field, _delimiter(dialect), field)
+    return re.compile(record, re.DOTALL)
+
+
+@lru_cache(maxsize=16)
+def _open_pattern(dialect: CsvDialect) -> re.Pattern[bytes]:
+    """Returns the pattern of a record with a quoted field that goes on behind the text's end."""
+    field, open_field = _field_patterns(dialect, newlines=True)
+    record = b"(?:%b%b)*+%b\\Z" % (field, _delimiter(dialect), open_field)
+    return re.compile(record, re.DOTALL)
+
+
+def _delimiter(dialect: CsvDialect) -> bytes:
+    return re.escape(dialect.delimiter.encode())
+
+
+def _field_patterns(dialect: CsvDialect, newlines: bool) -> tuple[bytes, bytes]:
+    """Returns the patterns of one whole field and of a quoted one without its last mark."""
+    delimiter = _delimiter(dialect)
     quote = re.escape(dialect.quote.encode()) if dialect.quote else b""
     escape = re.escape(dialect.escape.encode()) if dialect.escape else b""
     escaped = b"|" + escape + b"." if escape else b""
     plain = b"(?:[^%b\\r\\n%b]%b)" % (delimiter, escape, escaped)
     if not quote:
-        field = plain + b"*+"
-    else:
-        line_end = b"" if newlines else b"\\r\\n"
-        inside = b"(?:[^%b%b%b]|%b%b%b)*+" % (quote, escape, line_end, quote, quote, escaped)
-        field = b"(?:%b%b%b%b*+|(?!%b)%b*+)" % (quote, inside, quote, plain, quote, plain)
-    record = b"%b(?:%b%b)*+(?=\\r?\\n|\\r?\\Z)" % (field, delimiter, field)
-    return re.compile(record, re.DOTALL)
+        return plain + b"*+", b"(?!)"
+    line_end = b"" if newlines else b"\\r\\n"
+    inside = b"(?:[^%b%b%b]|%b%b%b)*+" % (quote, escape, line_end, quote, quote, escaped)
+    field = b"(?:%b%b%b%b*+|(?!%b)%b*+)" % (quote, inside, quote, plain, quote, plain)
+    return field, quote + inside
 
 
 def unsound_records(lines: Lines, dialect: CsvDialect) -> _Indices:
@@ -49,7 +66,11 @@ def unsound_records(lines: Lines, dialect: CsvDialect) -> _Indices:
     """
     pattern = _record_pattern(dialect, dialect.newlines_in_values)
     return np.array(
-        [index for index in irregular_lines(lines, dialect).tolist() if not _matches(pattern, lines[index])],
+        [
+            index
+            for index in irregular_lines(lines, dialect).tolist()
+            if not _matches(pattern, lines[index])
+        ],
         np.int64,
     )
 
@@ -60,9 +81,11 @@ def _matches(pattern: re.Pattern[bytes], record: bytes) -> bool:
 
 
 def irregular_lines(lines: Lines, dialect: CsvDialect) -> _Indices:
-    """Returns the lines that must be matched: with quotation marks inside fields, escapes, `\\r`."""
+    r"""Returns the lines that must be matched: with marks inside fields, escapes, `\r`."""
     data = np.frombuffer(lines.block, np.uint8)
     irregular = np.zeros(len(lines), bool)
+    if not len(lines):
+        return np.flatnonzero(irregular)
     for mark in (b"\r", (dialect.escape or "").encode()):
         if mark and mark in lines.block:
             places = np.flatnonzero(data == ord(mark))
@@ -129,13 +152,13 @@ def open_record_start(block: bytes, dialect: CsvDialect) -> int | None:
     The block must start at a record's start; its last line may be incomplete.
     """
     lines = split_lines(block, blank_is_space=False)
-    pattern, position = _record_pattern(dialect, True), 0
+    pattern, open_pattern, position = _record_pattern(dialect, True), _open_pattern(dialect), 0
     for index in irregular_lines(lines, dialect).tolist():
         start = int(lines.starts[index])
         if start < position:
             continue
         match = pattern.match(block, start)
-        if match is None and not _matches(pattern, lines[index]):
+        if match is None and open_pattern.match(block, start):
             return start
         position = match.end() if match else int(lines.ends[index])
     return None

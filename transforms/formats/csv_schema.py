@@ -9,7 +9,7 @@ from .csv_dialect import CsvDialect
 from .csv_quotes import split_records, unsound_records
 from .lines import UTF8_BOM, lines_not_utf8
 
-_KEPT = (pa.int64(), pa.float64(), pa.bool_())
+_KEPT = (pa.int64(), pa.float64(), pa.bool_(), pa.null())
 
 
 def infer_csv_schema(
@@ -18,8 +18,8 @@ def infer_csv_schema(
     r"""Turns the first records of a CSV source into its schema.
 
     A column is int64, float64 or bool where all its values in the sample are, and string
-    otherwise: text that looks like a date or a time stays text, and so does a column that is
-    only ever null. Records with a wrong number of fields, invalid UTF-8 or open quotes are
+    otherwise: text that looks like a date or a time stays text. A column that is only ever null
+    has the type null. Records with a wrong number of fields, invalid UTF-8 or open quotes are
     skipped. One value that is no number makes a column a string column: what is known better,
     such as the types that a model needs, comes in as `known`.
 
@@ -53,7 +53,9 @@ def _infer(text: bytes, dialect: CsvDialect, names: list[str]) -> dict[str, pa.D
     if text:
         table = pa_csv.read_csv(
             pa.BufferReader(text),
-            pa_csv.ReadOptions(use_threads=False, column_names=dialect.names, block_size=len(text) + 1),
+            pa_csv.ReadOptions(
+                use_threads=False, column_names=dialect.names, block_size=len(text) + 1
+            ),
             pa_csv.ParseOptions(
                 delimiter=dialect.delimiter,
                 quote_char=dialect.quote or False,
@@ -65,6 +67,9 @@ def _infer(text: bytes, dialect: CsvDialect, names: list[str]) -> dict[str, pa.D
         )
     if table is None or not table.num_rows:
         raise ValueError(
-            f"expected records with {len(dialect.names)} fields, separated by {dialect.delimiter!r}, got none"
+            f"expected records with {len(dialect.names)} fields, separated by "
+            f"{dialect.delimiter!r}, got none"
         )
-    return {field.name: field.type if field.type in _KEPT else pa.string() for field in table.schema}
+    return {
+        field.name: field.type if field.type in _KEPT else pa.string() for field in table.schema
+    }

@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-MAX_JSON_DEPTH = 100  # far above real records; far below orjson's own limit of 1,024
+MAX_JSON_DEPTH = 60  # far above real records; Arrow's streams end at 64, orjson at 1,024
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _SHOWN_CHARACTERS = 60  # of an offending value in a message
@@ -85,12 +85,12 @@ class RecordJudge:
         >>> RecordJudge(pa.schema({"a": pa.int64()})).fault(b'{"a": 1.5}').message
         "column 'a': expected int64, got number 1.5"
         """
-        value = _parse(record)
+        value = parse_record(record)
         return value if isinstance(value, Fault) else _mismatch(value, self._kind, None)
 
     def syntax_fault(self, record: bytes) -> Fault | None:
         """Returns what is wrong with a record's encoding, syntax or depth, at parsing speed."""
-        value = _parse(record)
+        value = parse_record(record)
         return value if isinstance(value, Fault) else None
 
     def repeated_key(self, record: bytes) -> Fault | None:
@@ -104,7 +104,7 @@ class RecordJudge:
         return Fault("duplicate_key", "ValueError", f"expected each key once, got {path!r} twice")
 
 
-def _parse(record: bytes) -> Any:
+def parse_record(record: bytes) -> Any:
     """Parses one record; returns a Fault where it is not one valid JSON value."""
     try:
         value = orjson.loads(record)
@@ -125,12 +125,16 @@ def _syntax_fault(record: bytes, error: orjson.JSONDecodeError) -> Fault:
     if "depth limit" in str(error):
         return _too_deep()
     if "infinity" in str(error):
-        return Fault("number_out_of_range", name, f"expected a number that a double can hold: {error}")
+        return Fault(
+            "number_out_of_range", name, f"expected a number that a double can hold: {error}"
+        )
     return Fault("malformed_json", name, f"expected one JSON object, got an error: {error}")
 
 
 def _too_deep() -> Fault:
-    return Fault("too_deep", "ValueError", f"expected at most {MAX_JSON_DEPTH} nested levels, got more")
+    return Fault(
+        "too_deep", "ValueError", f"expected at most {MAX_JSON_DEPTH} nested levels, got more"
+    )
 
 
 def depth(record: bytes) -> int:
@@ -153,7 +157,9 @@ def _mismatch(value: Any, kind: _Kind, path: str | None) -> Fault | None:
     if kind.low is not None and kind.high is not None and not kind.low <= value <= kind.high:
         return _out_of_range(value, kind, path)
     if kind.item is not None:
-        faults = (_mismatch(item, kind.item, f"{path}[{index}]") for index, item in enumerate(value))
+        faults = (
+            _mismatch(item, kind.item, f"{path}[{index}]") for index, item in enumerate(value)
+        )
         return next((fault for fault in faults if fault), None)
     for name, member in kind.members:
         fault = _mismatch(value.get(name), member, name if path is None else f"{path}.{name}")
@@ -167,7 +173,9 @@ def _wrong_type(value: Any, kind: _Kind, path: str | None) -> Fault:
         return _out_of_range(value, kind, path)
     where = "" if path is None else f"column {path!r}: "
     shown = orjson.dumps(value).decode()[:_SHOWN_CHARACTERS]
-    return Fault("wrong_type", "TypeError", f"{where}expected {kind.name}, got {_json_name(value)} {shown}")
+    return Fault(
+        "wrong_type", "TypeError", f"{where}expected {kind.name}, got {_json_name(value)} {shown}"
+    )
 
 
 def _out_of_range(value: Any, kind: _Kind, path: str | None) -> Fault:
@@ -196,7 +204,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         return value
     repeated = _Repeated(pairs)
     once = set(value)
-    repeated.keys_twice = frozenset(name for name, _ in pairs if name not in once or once.remove(name))
+    repeated.keys_twice = frozenset(
+        name for name, _ in pairs if name not in once or once.remove(name)
+    )
     return repeated
 
 

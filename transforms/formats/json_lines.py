@@ -29,6 +29,7 @@ from .json_schema import infer_json_schema, wire_schema
 from .json_uniform import UniformParser
 from .lines import UTF8_BOM, Lines, lines_not_utf8, split_lines
 from .records import Decoded, Part, Reject, assemble
+from .settled import settled
 
 _Indices = npt.NDArray[np.int64]
 
@@ -39,7 +40,8 @@ _FEW_LINES = 64  # judging so many lines costs as much as one call of pyarrow.js
 def decode_json_lines(block: bytes, schema: pa.Schema | None = None) -> Decoded:
     r"""Turns a block of JSON lines into one batch and its malformed records.
 
-    See `JsonLinesDecoder`, which is the same for many blocks of one schema.
+    See `JsonLinesDecoder`, which is the same for many blocks of one schema. Here a byte order mark
+    at the start is no part of the first record.
 
     >>> decoded = decode_json_lines(b'{"a": 1}\nnot json\n{"a": 2}\n')
     >>> decoded.batch.to_pydict(), decoded.ordinals.to_pylist()
@@ -47,7 +49,8 @@ def decode_json_lines(block: bytes, schema: pa.Schema | None = None) -> Decoded:
     >>> [(reject.ordinal, reject.error_code, reject.payload) for reject in decoded.rejects]
     [(1, 'malformed_json', b'not json')]
     """
-    return JsonLinesDecoder(schema or infer_json_schema(block)).decode(block)
+    decoder = JsonLinesDecoder(schema or settled(infer_json_schema(block)))
+    return decoder.decode(block.removeprefix(UTF8_BOM))
 
 
 class JsonLinesDecoder:
@@ -81,7 +84,7 @@ class JsonLinesDecoder:
         parts: list[Part] = []
         rejects: list[Reject] = []
         ordinal = 0
-        for piece in _pieces(block.removeprefix(UTF8_BOM)):
+        for piece in _pieces(block):
             lines = split_lines(piece)
             self._decode_piece(lines, ordinal, parts, rejects)
             ordinal += len(lines)
@@ -127,7 +130,9 @@ class JsonLinesDecoder:
             if batch is not None:
                 return [(indices, batch)] if batch.num_rows else []
         if len(indices) == 1:
-            faults[int(indices[0])] = Fault("malformed_json", "ArrowInvalid", "expected one JSON object")
+            faults[int(indices[0])] = Fault(
+                "malformed_json", "ArrowInvalid", "expected one JSON object"
+            )
             return []
         halves = np.array_split(indices, 2)
         return [found for half in halves for found in self._parse(lines, half, faults)]
@@ -205,7 +210,9 @@ def _suspects(lines: Lines) -> _Indices:
     found = [np.flatnonzero((data[lines.starts] != ord("{")) | (data[lines.ends - 1] != ord("}")))]
     if b"\0" in lines.block:
         found.append(lines.holding(np.flatnonzero(data == 0)))
-    tokens = ((data[:-1] == ord("N")) & (data[1:] == ord("a"))) | ((data[:-1] == ord("I")) & (data[1:] == ord("n")))
+    tokens = ((data[:-1] == ord("N")) & (data[1:] == ord("a"))) | (
+        (data[:-1] == ord("I")) & (data[1:] == ord("n"))
+    )
     if tokens.any():
         found.append(lines.holding(np.flatnonzero(tokens)))
     found.append(lines_not_utf8(lines))

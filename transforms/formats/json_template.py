@@ -44,7 +44,7 @@ class Template:
 
 
 def learn_template(line: bytes) -> Template | None:
-    r"""Turns one line into its template; None if it is malformed, nested or empty, or escapes quotes.
+    r"""Turns one line into its template; None if it is malformed, nested, empty or escapes quotes.
 
     >>> learn_template(b'{"a":1, "b":"x"}').literals
     (b'{"a":', b', "b":"', b'"}')
@@ -73,8 +73,9 @@ class Anchors:
     """Where the values of a line start and stop, relative to its quotation marks and its ends.
 
     An anchor is a place in the list (quotation mark 0, 1, ..., line end, line start) and a shift.
-    All arrays of shifts and words are columns, for matrices with one column per line. Stop j stands before start j, so that literal j lies between the two: stop 0 is the
-    line's start, the last start is the line's end.
+    All arrays of shifts and words are columns, for matrices with one column per line. Stop j stands
+    before start j, so that literal j lies between the two: stop 0 is the line's start, the last
+    start is the line's end.
     """
 
     def __init__(self, template: Template) -> None:
@@ -107,7 +108,9 @@ def _anchors(template: Template) -> tuple[list[tuple[int, int]], list[tuple[int,
         else:
             starts.append((quote + 1, len(literal) - literal.rindex(b'"')))
             is_last = index + 1 == len(template.quoted)
-            stops.append((line_end, -len(following)) if is_last else (quote + 2, -following.index(b'"')))
+            stops.append(
+                (line_end, -len(following)) if is_last else (quote + 2, -following.index(b'"'))
+            )
         quote += 4 if quoted else 2
     return [*starts, (line_end, 0)], stops
 

@@ -84,7 +84,11 @@ class UniformParser:
 
     def parse(self, lines: Lines) -> list[Uniform]:
         """Returns the lines that fit a template, as one batch per template."""
-        if not self._possible or len(lines) < _MIN_LINES or self._accepted < _MIN_SHARE * self._seen:
+        if (
+            not self._possible
+            or len(lines) < _MIN_LINES
+            or self._accepted < _MIN_SHARE * self._seen
+        ):
             return []
         block = _Block(lines)
         left, found = block.usable.copy(), []
@@ -119,7 +123,7 @@ class UniformParser:
 
 
 class _Block:
-    """A block made ready: padded bytes, loads of 2, 4 or 16 bytes at any position, quotation marks."""
+    """A block made ready: padded, loads of 2, 4 or 16 bytes at any position, quotation marks."""
 
     def __init__(self, lines: Lines) -> None:
         padded, size = lines.block + _PADDING, len(lines.block)
@@ -141,7 +145,9 @@ class _Block:
         if len(self.quotes) == len(indices) * num_quotes:
             bounds[:num_quotes] = self.quotes.reshape(-1, num_quotes).T
         else:
-            bounds[:num_quotes] = self.quotes[self.first_quote[indices] + np.arange(num_quotes)[:, None]]
+            bounds[:num_quotes] = self.quotes[
+                self.first_quote[indices] + np.arange(num_quotes)[:, None]
+            ]
         bounds[num_quotes] = self.lines.ends[indices]
         bounds[num_quotes + 1] = self.lines.starts[indices]
         return bounds
@@ -152,9 +158,13 @@ def _usable(lines: Lines, data: npt.NDArray[np.uint8]) -> _Mask:
     usable = np.ones(len(lines), bool)
     if np.count_nonzero(data < ord(" ")) > len(lines):
         inside = np.flatnonzero((data < ord(" ")) & (data != ord("\n")))
-        holders = [index for index in lines.holding(inside).tolist() if _CONTROL.search(lines[index])]
+        holders = [
+            index for index in lines.holding(inside).tolist() if _CONTROL.search(lines[index])
+        ]
         usable[holders] = False
-    dot_e = (data[:-1] == ord(".")) & ((data[1:] | 0x20) == ord("e"))  # Arrow reads 1.e5, JSON does not
+    dot_e = (data[:-1] == ord(".")) & (
+        (data[1:] | 0x20) == ord("e")
+    )  # Arrow reads 1.e5, JSON does not
     if dot_e.any():
         usable[lines.holding(np.flatnonzero(dot_e))] = False
     usable[lines_not_utf8(lines)] = False
@@ -162,9 +172,11 @@ def _usable(lines: Lines, data: npt.NDArray[np.uint8]) -> _Mask:
 
 
 class _Reading:
-    """One pass over a block with one template. `indices`, `starts`, `stops` shrink as lines fail."""
+    """One pass over a block with a template. `indices`, `starts`, `stops` shrink as lines fail."""
 
-    def __init__(self, block: _Block, template: Template, anchors: Anchors, schema: pa.Schema) -> None:
+    def __init__(
+        self, block: _Block, template: Template, anchors: Anchors, schema: pa.Schema
+    ) -> None:
         self.block, self.template, self.anchors, self.schema = block, template, anchors, schema
         self.columns: dict[str, pa.Array] = {}
 
@@ -188,7 +200,7 @@ class _Reading:
         return self._finish(good)
 
     def _kinds(self) -> list[pa.DataType] | None:
-        """Returns how each value is read; None where the schema wants what the template cannot give."""
+        """Returns how each value is read; None where the template cannot give what is wanted."""
         kinds = []
         for name, quoted, example in zip(
             self.template.names, self.template.quoted, self.template.examples, strict=True
@@ -221,7 +233,9 @@ class _Reading:
         at = self.stops[self.anchors.word_stops] + self.anchors.word_shifts
         words = self.block.words[at].view(np.uint64)
         good = np.ones(len(self.indices), bool)
-        for half, (mask, word) in enumerate(zip(self.anchors.word_masks, self.anchors.words, strict=True)):
+        for half, (mask, word) in enumerate(
+            zip(self.anchors.word_masks, self.anchors.words, strict=True)
+        ):
             good &= ((words[:, half::2] & mask) == word).all(axis=0)
         return self._keep(good)
 
@@ -253,7 +267,9 @@ class _Reading:
             if kinds[column] == pa.bool_():
                 quads, lengths = self.block.quads[starts], stops - starts
                 fits |= (quads == _TRUE) & (lengths == 4)
-                fits |= (quads == _FALS) & (lengths == 5) & (self.block.data[starts + 4] == ord("e"))
+                fits |= (
+                    (quads == _FALS) & (lengths == 5) & (self.block.data[starts + 4] == ord("e"))
+                )
             good &= fits
         return good
 

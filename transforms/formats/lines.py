@@ -15,9 +15,9 @@ _NEWLINE, _RETURN, _SPACE = b"\n\r "
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """The non-blank lines of `block`: line i is `block[starts[i]:ends[i]]`, without its line end.
+    r"""The non-blank lines of `block`: line i is `block[starts[i]:ends[i]]`, without its line end.
 
-    A line ends at `\\n` or `\\r\\n`, the last one also at the end of the block; a lone `\\r` does
+    A line ends at `\n` or `\r\n`, the last one also at the end of the block; a lone `\r` does
     not end a line. A line of spaces and tabs is blank where `split_lines` was told so.
     """
 
@@ -76,7 +76,9 @@ def split_lines(block: bytes, *, blank_is_space: bool = True) -> Lines:
     filled = ends > starts
     if blank_is_space:
         _drop_spaces(block, data, starts, ends, filled)
-    return Lines(block, starts, ends) if filled.all() else Lines(block, starts[filled], ends[filled])
+    return (
+        Lines(block, starts, ends) if filled.all() else Lines(block, starts[filled], ends[filled])
+    )
 
 
 def _drop_spaces(

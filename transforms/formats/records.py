@@ -63,8 +63,13 @@ class Rejects:
 
     def to_batch(self) -> pa.RecordBatch:
         """Turns the rejects into one batch with `REJECTS_SCHEMA` (no rows when there are none)."""
-        columns = [[getattr(reject, name) for reject in self.records] for name in REJECTS_SCHEMA.names]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, REJECTS_SCHEMA, strict=True)]
+        columns = [
+            [getattr(reject, name) for reject in self.records] for name in REJECTS_SCHEMA.names
+        ]
+        arrays = [
+            pa.array(column, field.type)
+            for column, field in zip(columns, REJECTS_SCHEMA, strict=True)
+        ]
         return pa.RecordBatch.from_arrays(arrays, schema=REJECTS_SCHEMA)
 
 
@@ -86,7 +91,9 @@ class Decoded:
     def __post_init__(self) -> None:
         num_rows = 0 if self.batch is None else self.batch.num_rows
         if num_rows != len(self.ordinals) or (self.batch is not None and num_rows == 0):
-            raise ValueError(f"expected one ordinal per row, got {len(self.ordinals)} for {num_rows} rows")
+            raise ValueError(
+                f"expected one ordinal per row, got {len(self.ordinals)} for {num_rows} rows"
+            )
 
     @property
     def num_records(self) -> int:
