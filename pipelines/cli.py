@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from scoreline import __version__
@@ -65,8 +66,14 @@ def console() -> NoReturn:
 def _verb(name: str) -> Callable[[list[str]], int]:
     verbs = {"score": _score}
     if name not in verbs:
-        raise UsageError(f"unknown command {name!r}; expected one of {', '.join(verbs)}")
+        raise UsageError(_unknown_verb(name, list(verbs)))
     return verbs[name]
+
+
+def _unknown_verb(name: str, verbs: list[str]) -> str:
+    near = get_close_matches(name, verbs, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    return f"unknown command {name!r}{hint} Expected one of: {', '.join(verbs)}"
 
 
 def _score(words: list[str]) -> int:

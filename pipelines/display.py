@@ -111,9 +111,17 @@ class Display:
             print(json.dumps(report, indent=2))  # noqa: T201
         if self._quiet:
             return
-        width = shutil.get_terminal_size().columns if self._is_terminal else None
+        width = _width() if self._is_terminal else None
         color = self._is_terminal and not os.environ.get("NO_COLOR")
         _print(summary(report, width=width, color=color))
+
+
+def _width() -> int:
+    """Of the terminal behind stderr; stdout may be a file."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        return shutil.get_terminal_size().columns
 
 
 def _print(text: str) -> None:
