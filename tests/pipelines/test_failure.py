@@ -34,7 +34,7 @@ def test_an_error_as_beam_augments_it() -> None:
 
 def test_an_error_that_beam_can_only_quote() -> None:
     """Its constructor takes no text; the cause still hangs on the exception."""
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(RuntimeError) as caught:  # noqa: PT012
         try:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES), "x")
         except OSError:

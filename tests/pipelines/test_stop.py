@@ -29,6 +29,7 @@ def exits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     monkeypatch.setattr(os, "_exit", exit_)
     monkeypatch.setattr(stop, "_kill_descendants", lambda pid: None)
     monkeypatch.setattr(stop, "_ended_by", None)
+    monkeypatch.setattr(stop, "_undo", None)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     wakeup = signal.set_wakeup_fd(-1)
     yield codes
@@ -41,7 +42,8 @@ def exits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def test_a_signal_undoes_the_run_and_ends_the_process(
     exits: list[int], capfd: pytest.CaptureFixture[str], number: int, code: int
 ) -> None:
-    with stop.undone_by_signals(lambda: "all undone."), pytest.raises(Exited):
+    stop.undo_on_signals(lambda: "all undone.")
+    with pytest.raises(Exited):
         stop._handle(number, None)
     assert exits == [code]
     assert capfd.readouterr().err == "scoreline: interrupted: all undone.\n"
@@ -50,8 +52,6 @@ def test_a_signal_undoes_the_run_and_ends_the_process(
 def test_before_a_run_there_is_nothing_to_undo(
     exits: list[int], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with stop.undone_by_signals(lambda: "all undone."):
-        pass
     with pytest.raises(Exited):
         stop._handle(signal.SIGINT, None)
     assert capfd.readouterr().err == "scoreline: interrupted: nothing was started.\n"
@@ -62,10 +62,25 @@ def test_an_undo_that_hangs_does_not_keep_the_process(
 ) -> None:
     monkeypatch.setattr(stop, "_UNDO_SECS", 0.01)
     forever = threading.Event()
-    with stop.undone_by_signals(lambda: str(forever.wait())), pytest.raises(Exited):
+    stop.undo_on_signals(lambda: str(forever.wait()))
+    with pytest.raises(Exited):
         stop._handle(signal.SIGINT, None)
     assert "the same command removes what is left" in capfd.readouterr().err
     forever.set()
+
+
+def test_an_undo_that_fails_does_not_either(
+    exits: list[int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> str:
+        raise OSError("gone")
+
+    stop.undo_on_signals(fail)
+    with pytest.raises(Exited):
+        stop._handle(signal.SIGINT, None)
+    assert capfd.readouterr().err == (
+        "scoreline: interrupted: the same command removes what is left, and starts anew.\n"
+    )
 
 
 def test_a_second_signal_does_not_disturb_the_first(
