@@ -14,7 +14,7 @@ SUBPACKAGES = ("models", "transforms", "transforms/formats", "pipelines")
 PACKAGE_DIRS = {f"scoreline.{folder.replace('/', '.')}": folder for folder in SUBPACKAGES}
 
 EXTRAS = {
-    "skops": ["skops>=0.11,<1"],
+    "skops": ["skops>=0.13,<1"],
     "test": [
         "hypothesis>=6.100",
         "pytest>=8",
@@ -47,7 +47,7 @@ setup(
         "pydantic>=2.7,<3",
         "PyYAML>=6",
         "rich>=13",
-        "scikit-learn>=1.5",
+        "scikit-learn>=1.6",
     ],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["scoreline = scoreline.pipelines.cli:console"]},

@@ -83,10 +83,14 @@ def _verb(name: str) -> Callable[[list[str]], int]:
         "completion": _completion,
     }
     if name not in verbs:
-        near = get_close_matches(name, verbs, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
-        raise UsageError(f"unknown command {name!r}{hint} Expected one of {', '.join(verbs)}")
+        raise UsageError(_unknown_verb(name, list(verbs)))
     return verbs[name]
+
+
+def _unknown_verb(name: str, verbs: list[str]) -> str:
+    near = get_close_matches(name, verbs, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    return f"unknown command {name!r}{hint} Expected one of: {', '.join(verbs)}"
 
 
 def _parse(

@@ -112,7 +112,7 @@ class Display:
             print(json.dumps(report, indent=2))  # noqa: T201
         if self._quiet:
             return
-        width = shutil.get_terminal_size().columns if self._is_terminal else None
+        width = _width() if self._is_terminal else None
         color = self._is_terminal and not os.environ.get("NO_COLOR")
         _print(summary(report, width=width, color=color))
 
@@ -126,6 +126,14 @@ class Display:
 
 def _rows(total: int | None) -> str:
     return "rows" if total is None else f"{total:,} rows"
+
+
+def _width() -> int:
+    """Of the terminal behind stderr; stdout may be a file."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        return shutil.get_terminal_size().columns
 
 
 def _print(text: str) -> None:

@@ -5,7 +5,7 @@ import re
 
 _STEP = re.compile(r"\s*\[while running '(?P<step>[^']+)'\]")
 _TRACEBACK = "Traceback (most recent call last):"
-_CLASS = re.compile(r"(?:\w+\.)*(?P<name>\w+): (?P<message>.*)", re.DOTALL)
+_CLASS = re.compile(r"(?:\w+\.)*(?P<name>\w+(?:Error|Exception)): (?P<message>.*)", re.DOTALL)
 _NUMBER = re.compile(r"\[Errno (\d+)\]")
 _ADVICE = {
     errno.ENOSPC: "The disk is full: make room, or choose another --output.",
@@ -58,10 +58,10 @@ def _last_raised(text: str) -> str:
 
 def _named(error: BaseException, text: str) -> tuple[str, str]:
     """The class and the message; a RuntimeError of Beam's may only quote both."""
-    quoted = _CLASS.fullmatch(text)
-    if type(error) is RuntimeError and quoted and quoted["name"].endswith(("Error", "Exception")):
-        return quoted["name"], quoted["message"]
-    return type(error).__name__, text
+    name = type(error).__name__
+    while name == "RuntimeError" and (quoted := _CLASS.fullmatch(text)):
+        name, text = quoted["name"], quoted["message"]
+    return name, text
 
 
 def _advice(message: str, number: int | None) -> str:

@@ -26,7 +26,7 @@ from .failure import RunFailedError, explain
 from .job import Job, as_yaml
 from .preflight import Prepared, check, check_places, layouts_of
 from .run_folder import Claim, Claims, new_run_id, recover
-from .stop import undone_by_signals
+from .stop import undo_on_signals
 
 # Beam's DirectRunner first tries to download another runner; the in-process one is what it ends at.
 _IN_PROCESS = (None, "DirectRunner", "FnApiRunner")
@@ -79,19 +79,19 @@ def _recover(layouts: Sequence[FileLayout], job: Job, display: Display) -> dict[
 def _run_claimed(
     prepared: Prepared, plan: CommitPlan, claim: Claims, options: PipelineOptions, display: Display
 ) -> dict[str, Any]:
-    with undone_by_signals(lambda: _stop(claim, display)):
-        try:
-            claim.take()
-            write_text(join(plan.run_folder, "job.yaml"), as_yaml(prepared.job))
-            _run_pipeline(prepared, plan, options, display)
-            report = read_json(join(plan.run_folder, REPORT))
-        except (UsageError, KeyboardInterrupt):
-            claim.undo()
-            raise
-        except Exception as error:  # whatever a worker, a disk or a service raised
-            cause = explain(error, plan.layout.output)
-            raise RunFailedError(f"{cause}\n{_sentence(claim.undo())}") from error
-        claim.release()
+    undo_on_signals(lambda: _stop(claim, display))
+    try:
+        claim.take()
+        write_text(join(plan.run_folder, "job.yaml"), as_yaml(prepared.job))
+        _run_pipeline(prepared, plan, options, display)
+        report = read_json(join(plan.run_folder, REPORT))
+    except (UsageError, KeyboardInterrupt):
+        claim.undo()
+        raise
+    except Exception as error:  # whatever a worker, a disk or a service raised
+        cause = explain(error, plan.layout.output)
+        raise RunFailedError(f"{cause}\n{_sentence(claim.undo())}") from error
+    claim.release()
     return report
 
 

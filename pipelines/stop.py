@@ -10,8 +10,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -28,15 +28,13 @@ _undo: Callable[[], str] | None = None
 _ended_by: int | None = None  # the thread that is ending the process
 
 
-@contextmanager
-def undone_by_signals(undo: Callable[[], str]) -> Iterator[None]:
-    """Has a signal call `undo` before the process ends, and print the sentence that it gives."""
+def undo_on_signals(undo: Callable[[], str]) -> None:
+    """Has a signal call `undo` before the process ends, and print the sentence that it gives.
+
+    It stays for the rest of the process, so it must be right after the run has ended, too.
+    """
     global _undo
-    before, _undo = _undo, undo
-    try:
-        yield
-    finally:
-        _undo = before
+    _undo = undo
 
 
 def end_on_signals() -> None:
@@ -80,11 +78,15 @@ def _undo_in_time() -> str:
     if _undo is None:
         return f"interrupted: {NOTHING_STARTED}"
     said: list[str] = []
-    undo = _undo
-    thread = threading.Thread(target=lambda: said.append(undo()), daemon=True)
+    thread = threading.Thread(target=_say, args=(_undo, said), daemon=True)
     thread.start()
     thread.join(_UNDO_SECS)
     return f"interrupted: {said[0] if said else _UNDO_LATER}"
+
+
+def _say(undo: Callable[[], str], said: list[str]) -> None:
+    with suppress(Exception):  # whatever a file system raises: what is left is for the next run
+        said.append(undo())
 
 
 def _kill_descendants(pid: int) -> None:

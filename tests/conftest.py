@@ -8,8 +8,13 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from hypothesis import settings
 from running import NUMBERS, Ended, numbers
 from sklearn.linear_model import LogisticRegression
+
+# How long one example takes says more of how busy the machine is than of the code.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -34,12 +34,9 @@ class ReadFiles(beam.PTransform[beam.pvalue.PBegin, beam.pvalue.DoOutputsTuple])
         pattern: a path, glob or folder on any Beam file system; it is matched when the pipeline
             runs, which fails if there is no such file or if two of them differ in their columns.
         columns: the top-level columns to read, all if None.
-        format: of the files; told from the pattern's extension if None.
+        format: of the files; told from their extensions if None.
         dialect: of CSV files.
         run_id: stands on every dead letter.
-
-    Raises:
-        ValueError: the pattern's extension names no format.
     """
 
     def __init__(
@@ -53,10 +50,7 @@ class ReadFiles(beam.PTransform[beam.pvalue.PBegin, beam.pvalue.DoOutputsTuple])
     ):
         super().__init__()
         self._pattern = pattern
-        found = format or format_of(pattern)
-        if found is None:
-            raise ValueError(f"the extension of {pattern} names no format: give it as `format`")
-        self._plan = _Plan(found, dialect or CsvDialect())
+        self._plan = _Plan(format, dialect or CsvDialect())
         self._read = _ReadFn(columns, {}, None, run_id)
 
     @no_annotations
@@ -114,7 +108,7 @@ class ReadSplits(beam.PTransform[beam.pvalue.PBegin, beam.pvalue.DoOutputsTuple]
 class _Plan:
     """Turns a pattern into splits, where the pipeline runs."""
 
-    def __init__(self, format_: FileFormat, dialect: CsvDialect):
+    def __init__(self, format_: FileFormat | None, dialect: CsvDialect):
         self._format = format_
         self._dialect = dialect
 
@@ -122,8 +116,17 @@ class _Plan:
         paths = match_files(pattern)
         if not paths:
             raise FileNotFoundError(f"no file matches {pattern}")
-        inspect = inspector(self._format, self._dialect)
+        inspect = inspector(self._format or _common_format(paths), self._dialect)
         return plan_splits(with_one_schema([inspect(path) for path in paths]))
+
+
+def _common_format(paths: list[str]) -> FileFormat:
+    found = {format_of(path): path for path in reversed(paths)}
+    if None in found:
+        raise ValueError(f"the extension of {found[None]} names no format: give it as `format`")
+    if len(found) > 1:
+        raise ValueError(f"files of several formats, such as {sorted(found.values())[:2]}")
+    return next(format_ for format_ in found if format_ is not None)
 
 
 _Tagged = (

@@ -189,7 +189,7 @@ def test_ten_kills_in_a_row_at_random_moments(
     for _ in range(10):
         process = start("-m", "scoreline", *command(classifier_file, "--overwrite"))
         wait_for_run(process, Path("out"))
-        time.sleep(moments.uniform(0, 0.7))
+        time.sleep(moments.uniform(0, 0.5))
         process.kill()
         killed += process.wait() == -signal.SIGKILL
         ended = score("--overwrite")

@@ -106,11 +106,22 @@ def test_while_files_are_made_final(
     check_complete(Path("out"), SMALL, classifier, dead=1)
 
 
+@pytest.mark.parametrize(
+    ("where", "when"),
+    [
+        ("scoreline.transforms.commit.write_text:_SUCCESS", "after"),
+        ("scoreline.pipelines.display.Display.summary", "before"),
+    ],
+)
 def test_when_all_is_done(
-    start: Start, small_file: Path, classifier: LogisticRegression, classifier_file: Path
+    start: Start,
+    small_file: Path,
+    classifier: LogisticRegression,
+    classifier_file: Path,
+    where: str,
+    when: str,
 ) -> None:
-    where = "scoreline.transforms.commit.write_text:_SUCCESS"
-    process = start(WRECK, "int", where, "1", "after", "--", *command(classifier_file))
+    process = start(WRECK, "int", where, "1", when, "--", *command(classifier_file))
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the run had just finished: its output is complete" in err

@@ -2,7 +2,6 @@ import gzip
 import hashlib
 import io
 import pickle
-import sys
 import zipfile
 from pathlib import Path
 
@@ -100,11 +99,10 @@ def test_a_file_is_read_whole_and_hashed(tmp_path: Path):
 def test_a_missing_file(tmp_path: Path):
     with pytest.raises(ModelError, match=r"^cannot read model .*nowhere\.joblib: .*"):
         read_artifact(str(tmp_path / "nowhere.joblib"))
-    with pytest.raises(ModelError, match="^cannot read model"):
+    with pytest.raises(ModelError, match=r"^cannot read model"):
         read_artifact(str(tmp_path))
 
 
-def test_a_file_that_may_not_be_read_or_a_scheme_that_is_unknown():
-    with pytest.raises(ModelError, match="^cannot read model nope://m"):
+def test_a_scheme_that_no_file_system_knows():
+    with pytest.raises(ModelError, match=r"^cannot read model nope://m"):
         read_artifact("nope://m.joblib")
-    assert "apache_beam" in sys.modules

@@ -23,13 +23,14 @@ VALUES = [
     (pa.map_(pa.string(), pa.int8()), None),
     (pa.binary(), None),
     (pa.null(), None),
+    (pa.dense_union([pa.field("a", pa.int8())]), None),
     (pa.uuid(), None),
 ]
 
 
 @pytest.mark.parametrize(("type_", "value"), VALUES, ids=lambda case: str(case))
 def test_one_row_of_any_type(type_: pa.DataType, value: object):
-    schema = pa.schema([pa.field("x", type_, nullable=False)], metadata={"pandas": "{}"})
+    schema = pa.schema([pa.field("x", type_)], metadata={"pandas": "{}"})
     batch = example_batch(schema)
     batch.validate(full=True)
     assert batch.schema == schema.remove_metadata()

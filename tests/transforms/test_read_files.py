@@ -46,7 +46,7 @@ EXPECTED = [
 @pytest.mark.parametrize("pattern", ["", "/", "/*.parquet", "/[abe]*", "/**"])
 def test_all_files_of_a_folder_or_glob_are_read(folder, pattern):
     with in_process() as pipeline:
-        batches = (pipeline | ReadFiles(folder + pattern, format="parquet"))[BATCHES]
+        batches = (pipeline | ReadFiles(folder + pattern))[BATCHES]
         assert has_batch_coder(batches)
         assert_that(batches | beam.FlatMap(_rows), equal_to(EXPECTED))
     assert row_counts(pipeline) == {"rows_read": 4}
@@ -74,11 +74,11 @@ def test_files_of_several_schemas_fail(folder, write_table):
     message = (
         r"differ in their columns:\n  x: int64 in .*a.parquet, double in .*other.parquet\nScore"
     )
-    _fails(ReadFiles(folder, format="parquet"), message)
+    _fails(ReadFiles(folder), message)
 
 
 def test_a_column_that_is_not_there_fails(folder):
-    _fails(ReadFiles(folder, columns=("nope",), format="parquet"), r"\['nope'\] not exactly once")
+    _fails(ReadFiles(folder, columns=("nope",)), r"\['nope'\] not exactly once")
 
 
 def test_splits_give_a_receipt_each(folder):

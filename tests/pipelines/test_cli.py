@@ -1,0 +1,157 @@
+"""The command line itself: what needs no job, and what it costs."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import Ended, numbers, write
+
+from scoreline import __version__
+from scoreline.pipelines import cli, launch
+from scoreline.pipelines.flags import score_parser
+
+Score = Callable[..., Ended]
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+def test_help_shows_a_first_command(scoreline: Score, words: list[str]) -> None:
+    ended = scoreline(*words)
+    assert ended.code == 0
+    assert "scoreline score --model churn.joblib --allow-pickle" in ended.out
+    assert ended.err == ""
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_of_score_names_every_flag(scoreline: Score, flag: str) -> None:
+    ended = scoreline("score", "--model", "m", flag)
+    assert ended.code == 0
+    for action in score_parser()._actions:
+        assert action.option_strings[-1] in ended.out
+    assert "exit codes" in ended.out
+
+
+def test_version(scoreline: Score) -> None:
+    assert scoreline("--version") == Ended(0, f"scoreline {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["scroe"], "unknown command 'scroe'; did you mean score? Expected one of: score"),
+        (["train"], "unknown command 'train'. Expected one of: score"),
+        (["score"], "the following arguments are required: --input, --output, --model"),
+        (["score", "--model", "m", "--modle", "n"], "unknown flag --modle. Did you mean --model?"),
+    ],
+)
+def test_usage_errors(scoreline: Score, words: list[str], said: str) -> None:
+    ended = scoreline(*words)
+    assert ended.code == 2
+    assert said in ended.err
+    assert ended.err.startswith("scoreline: ")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["score", "--help"], ["--version"], ["score"]])
+def test_what_needs_no_beam_does_not_import_it(words: list[str]) -> None:
+    script = (
+        "import sys; from scoreline.pipelines.cli import main; main(sys.argv[1:]); "
+        "print([name for name in ('apache_beam', 'pyarrow', 'numpy', 'sklearn', 'rich') "
+        "if name in sys.modules])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.rstrip().endswith("[]")
+
+
+def test_stdout_holds_one_document_in_a_process_of_its_own(
+    workdir: Path, classifier_file: Path
+) -> None:
+    """With the handlers, the exit and the streams as a shell's user has them."""
+    write(workdir / "in.parquet", numbers(5))
+    words = ["--model", str(classifier_file), "--allow-pickle", "--output-json"]
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "scoreline", "score", *words),
+            *("--input", "in.parquet", "--output", "out"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(ended.stdout)["rows"]["read"] == 5
+    assert "predicted     5" in ended.stderr
+
+
+def test_main_leaves_the_process_as_it_was(score: Score, workdir: Path) -> None:
+    write(workdir / "in.parquet", numbers(5))
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    level, shown = logging.getLogger().level, warnings.showwarning
+    assert score().code == 0
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert logging.getLogger().level == level
+    assert warnings.showwarning is shown
+
+
+def test_beams_log_can_be_had(score: Score, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels: list[int] = []
+
+    def note_level(*args: Any, **kwargs: Any) -> None:
+        levels.append(logging.getLogger().level)
+        raise OSError("enough")
+
+    write(workdir / "in.parquet", numbers(5))
+    monkeypatch.setattr(launch, "_run_pipeline", note_level)
+    score()
+    score("--default_sdk_harness_log_level=DEBUG")
+    assert levels == [logging.CRITICAL, logging.getLogger().level]
+
+
+def test_ctrl_c_in_somebody_elses_program(
+    score: Score, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    write(workdir / "in.parquet", numbers(5))
+    monkeypatch.setattr(launch, "_run_pipeline", interrupt)
+    ended = score()
+    assert ended.code == 130
+    assert "nothing was made final" in ended.err
+    assert not Path("out").exists()
+
+
+def test_an_error_before_anything_started(
+    score: Score, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("out of order")
+
+    monkeypatch.setattr(launch, "check", fail)
+    ended = score()
+    assert ended.code == 1
+    assert ended.err == (
+        "scoreline: the run into out failed: ValueError: out of order\nNothing was started.\n"
+    )
+
+
+def test_console_ends_the_process_with_mains_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    codes: list[int] = []
+    monkeypatch.setattr(cli, "main", lambda: 3)
+    monkeypatch.setattr(cli, "end_on_signals", lambda: None)
+    monkeypatch.setattr(os, "_exit", codes.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Gone())
+        cli.console()
+    assert codes == [3]
