@@ -7,9 +7,9 @@
 An output is a folder of Parquet files, in which names with a leading ``_`` or ``.`` are skipped, as
 every Arrow reader does. The other may be one of JSON lines (``--json``), which are read with the
 columns of the first. With ``--cast`` types may differ as long as the values survive a cast to the
-first's: text does not say whether 273 is an integer. With ``--poison N`` the other output is of the poisoned file: it must be
-the first without the N poison rows, and have N dead letters. Where poison is not what data.py
-writes, ``--every`` and ``--at`` say which rows that is.
+first's: text does not say whether 273 is an integer. With ``--poison N`` the other output is of the
+poisoned file: it must be the first without the N poison rows, and have N dead letters. Where poison
+is not what data.py writes, ``--every`` and ``--at`` say which rows that is.
 """
 
 import argparse

@@ -91,10 +91,12 @@ def _check_loop(loop: Command, num_rows: int) -> None:
 
 GOALS = (
     Goal("json-clean", "JSON lines → Parquet ÷ `json.loads`, clean", "≥", 3, 4, _speed("json")),
-    Goal("json-1-in-10000", "the same, 0.01 % broken", "≥", 2, 3, _speed("json", 10_000)),
-    Goal("json-1-in-100", "the same, 1 % broken", "≥", 1, 2, _speed("json", 100)),
+    Goal(
+        "json-1-in-10000", "JSON lines, 0.01 % broken ÷ the loop", "≥", 2, 3, _speed("json", 10_000)
+    ),
+    Goal("json-1-in-100", "JSON lines, 1 % broken ÷ the loop", "≥", 1, 2, _speed("json", 100)),
     Goal("csv-clean", "CSV → Parquet ÷ `csv.reader`, `float`, clean", "≥", 4, 8, _speed("csv")),
-    Goal("csv-1-in-10000", "the same, 0.01 % broken", "≥", 2.5, 5, _speed("csv", 10_000)),
+    Goal("csv-1-in-10000", "CSV, 0.01 % broken ÷ the loop", "≥", 2.5, 5, _speed("csv", 10_000)),
     Goal("avro", "Avro → Parquet ÷ `fastavro.reader`", "≥", 0.8, 1.2, _speed("avro")),
     Goal(
         "to-json",

@@ -1,5 +1,6 @@
 """Wires a job: source to conform to predict to sinks to commit."""
 
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -7,7 +8,9 @@ import apache_beam as beam
 from scoreline.transforms import Commit, CommitPlan, Conform, Predict, WriteParts
 from scoreline.transforms.outcome import DEAD_LETTERS
 from scoreline.transforms.read_files import BATCHES, RECEIPTS, ReadSplits
+from scoreline.transforms.receipts import Receipt
 
+from .job import Job
 from .preflight import Prepared
 
 
@@ -37,7 +40,23 @@ def build(
         predicted.dead_letters
         | "WritePredictDeadLetters" >> WriteParts(plan.staging, "dead_lettered"),
     )
-    return receipts | "AllReceipts" >> beam.Flatten() | "Commit" >> Commit(plan)
+    gathered = receipts | "AllReceipts" >> beam.Flatten()
+    if prepared.job.has_variables:
+        gathered = gathered | "HideVariables" >> beam.Map(_HideVariables(prepared.job))
+    return gathered | "Commit" >> Commit(plan)
+
+
+class _HideVariables:
+    """Puts variables' names in the examples of dead letters: those stand in the report."""
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def __call__(self, receipt: Receipt) -> Receipt:
+        codes = tuple(
+            (code, rows, self._job.hide(example)) for code, rows, example in receipt.codes
+        )
+        return replace(receipt, codes=codes)
 
 
 def _write_predictions(prepared: Prepared, plan: CommitPlan, number: int) -> WriteParts:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from .job import Job
@@ -75,7 +76,12 @@ def _output(prepared: Prepared, number: int) -> dict[str, Any]:
         "path": layout.output,
         "files": "one file" if layout.is_one_file else f"part-*{layout.extension}",
         "columns": {
-            field.name: "told by the first rows" if str(field.type) == "null" else str(field.type)
-            for field in prepared.output_schemas[number]
+            field.name: _type_name(field.type) for field in prepared.output_schemas[number]
         },
     }
+
+
+def _type_name(type_: pa.DataType) -> str:
+    if pa.types.is_dictionary(type_):  # a way to store the values, which is nobody's concern
+        return str(type_.value_type)
+    return "told by the first rows" if pa.types.is_null(type_) else str(type_)

@@ -16,6 +16,7 @@ from scoreline import __version__
 from .arguments import Arguments, arities, split_arguments
 from .errors import ExitCode, UsageError
 from .flags import check_parser, completion_parser, run_parser, schema_parser, score_parser
+from .stdout import print_document
 from .stop import end_on_signals
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and gives the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
-        print(_FIVE_MINUTES)  # noqa: T201
+        print_document(_FIVE_MINUTES)
         return ExitCode.FINISHED
     if words[0] == "--version":
-        print(f"scoreline {__version__}")  # noqa: T201
+        print_document(f"scoreline {__version__}")
         return ExitCode.FINISHED
     try:
         return _verb(words[0])(words[1:])
@@ -121,7 +122,7 @@ def _score(words: list[str]) -> int:
 
     job = make_job(score_values(flags))
     if flags["print_job"]:
-        print(as_yaml(job), end="")  # noqa: T201
+        print_document(as_yaml(job))
         return ExitCode.FINISHED
     return _check_job(job, flags, arguments) if flags["dry_run"] else _start(job, flags, arguments)
 
@@ -146,7 +147,7 @@ def _schema(words: list[str]) -> int:
     if _parse(schema_parser(), words) is not None:
         from .job import Job
 
-        print(json.dumps(Job.model_json_schema(), indent=2))  # noqa: T201
+        print_document(json.dumps(Job.model_json_schema(), indent=2))
     return ExitCode.FINISHED
 
 
@@ -155,7 +156,7 @@ def _completion(words: list[str]) -> int:
     if parsed is not None:
         from .completion import completion_script
 
-        print(completion_script(parsed[0]["shell"]))  # noqa: T201
+        print_document(completion_script(parsed[0]["shell"]))
     return ExitCode.FINISHED
 
 

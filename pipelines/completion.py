@@ -1,4 +1,4 @@
-"""Shell completion for bash, zsh and fish, of our own verbs and flags."""
+"""Shell completion for bash, zsh and fish, of our own verbs, flags and their choices."""
 
 import argparse
 
@@ -11,9 +11,14 @@ _scoreline() {{
   local word=${{COMP_WORDS[COMP_CWORD]}} verb=${{COMP_WORDS[1]}} words=""
   if [ "$COMP_CWORD" -eq 1 ]; then
     words="{verbs}"
-  elif [[ $word == -* ]]; then
-    case $verb in
-{cases}
+  else
+    case ${{COMP_WORDS[COMP_CWORD-1]}} in
+{choices}
+      *) if [[ $word == -* ]]; then
+        case $verb in
+{flags}
+        esac
+      fi ;;
     esac
   fi
   COMPREPLY=($(compgen -W "$words" -- "$word"))
@@ -23,18 +28,14 @@ complete -o default -F _scoreline scoreline
 
 
 def completion_script(shell: str) -> str:
-    """The script that a shell sources to complete scoreline's verbs and flags.
+    """The script that a shell sources to complete scoreline's verbs, flags and their choices.
 
     Files and whatever else is no flag are completed as the shell does by default.
     """
-    flags = {verb: _flags(parser) for verb, parser in _parsers().items()}
     if shell == "fish":
         return _fish()
-    cases = "\n".join(f'      {verb}) words="{" ".join(flags[verb])}" ;;' for verb in flags)
-    script = _BASH.format(verbs=" ".join(flags), cases=cases)
-    if shell == "bash":
-        return script
-    return f"autoload -U +X bashcompinit && bashcompinit\n{script}"
+    script = _bash()
+    return script if shell == "bash" else f"autoload -U +X bashcompinit && bashcompinit\n{script}"
 
 
 def _parsers() -> dict[str, argparse.ArgumentParser]:
@@ -47,25 +48,49 @@ def _parsers() -> dict[str, argparse.ArgumentParser]:
     }
 
 
-def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+def _flags(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     return [action for action in parser._actions if action.option_strings]
 
 
-def _flags(parser: argparse.ArgumentParser) -> list[str]:
-    return [action.option_strings[-1] for action in _actions(parser)]
+def _choices() -> dict[str, str]:
+    """The words that may follow a flag, or a verb that takes one of some words."""
+    choices: dict[str, str] = {}
+    for verb, parser in _parsers().items():
+        for action in parser._actions:
+            if action.choices:
+                before = action.option_strings[-1] if action.option_strings else verb
+                choices[before] = " ".join(action.choices)
+    return choices
+
+
+def _bash() -> str:
+    flags = {
+        verb: " ".join(action.option_strings[-1] for action in _flags(parser))
+        for verb, parser in _parsers().items()
+    }
+    return _BASH.format(
+        verbs=" ".join(flags),
+        choices="\n".join(
+            f'      {word}) words="{after}" ;;' for word, after in _choices().items()
+        ),
+        flags="\n".join(f'          {verb}) words="{words}" ;;' for verb, words in flags.items()),
+    )
 
 
 def _fish() -> str:
-    lines = []
+    lines, choices = [], _choices()
     for verb, parser in _parsers().items():
         description = _quoted(parser.description or verb)
         lines.append(f"complete -c scoreline -n __fish_use_subcommand -a {verb} -d {description}")
-        lines += [
-            f"complete -c scoreline -n '__fish_seen_subcommand_from {verb}' "
-            f"-l {action.option_strings[-1].lstrip('-')} {'-r ' if action.nargs != 0 else ''}"
-            f"-d {_quoted(action.help or '')}"
-            for action in _actions(parser)
-        ]
+        seen = f"complete -c scoreline -n '__fish_seen_subcommand_from {verb}'"
+        if verb in choices:
+            lines.append(f"{seen} -f -a '{choices[verb]}'")
+        for action in _flags(parser):
+            flag = action.option_strings[-1]
+            value = "" if action.nargs == 0 else "-r "
+            value += f"-f -a '{choices[flag]}' " if flag in choices else ""
+            help_ = _quoted(action.help or "")
+            lines.append(f"{seen} -l {flag.lstrip('-')} {value}-d {help_}")
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from scoreline.transforms.metrics import rows_so_far
 
 from .findings import findings_text
+from .stdout import print_document
 from .summary import summary
 
 _REFRESH_SECS = 0.25
@@ -92,7 +93,7 @@ class Display:
             task = bar.add_task("score", total=total if is_seen else None, rows=of)
             while is_seen and not self._stopped.wait(_REFRESH_SECS):
                 rows = rows_so_far("read") - before
-                text = f"{rows:,} of {of}  {rows / (time.monotonic() - started):,.0f} rows/s"
+                text = f"{_rows_of(rows, total)}  {rows / (time.monotonic() - started):,.0f} rows/s"
                 bar.update(task, completed=rows, rows=text)
             self._stopped.wait()
 
@@ -104,12 +105,12 @@ class Display:
                 self.note(f"scoring {_rows(total)} for {secs:,.0f} s")
                 continue
             rows = rows_so_far("read") - before
-            self.note(f"{rows:,} of {_rows(total)}, {rows / secs:,.0f} rows/s")
+            self.note(f"{_rows_of(rows, total)}, {rows / secs:,.0f} rows/s")
 
     def summary(self, report: dict[str, Any]) -> None:
         """Prints the report: as JSON on stdout if asked for, and for a person unless quiet."""
         if self._as_json:
-            print(json.dumps(report, indent=2))  # noqa: T201
+            print_document(json.dumps(report, indent=2))
         if self._quiet:
             return
         width = _width() if self._is_terminal else None
@@ -119,9 +120,13 @@ class Display:
     def findings(self, found: dict[str, Any]) -> None:
         """Prints what a check found: as JSON on stdout if asked for, and for a person."""
         if self._as_json:
-            print(json.dumps(found, indent=2))  # noqa: T201
+            print_document(json.dumps(found, indent=2))
         if not self._quiet:
             _print(findings_text(found))
+
+
+def _rows_of(rows: int, total: int | None) -> str:
+    return f"{rows:,} rows" if total is None else f"{rows:,} of {total:,} rows"
 
 
 def _rows(total: int | None) -> str:

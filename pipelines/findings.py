@@ -8,10 +8,10 @@ _SHOWN_COLUMNS = 12
 def findings_text(found: dict[str, Any]) -> str:
     """Turns what a check found into lines."""
     given, model = found["input"], found["model"]
-    rows = "rows not counted yet" if given["rows"] is None else f"{given['rows']:,} rows"
+    rows = "rows not counted yet" if given["rows"] is None else _many(given["rows"], "row")
     lines = [
-        f"input      {given['files']:,} {given['format']} files, {rows}, {given['bytes']:,} bytes, "
-        f"in {given['splits']:,} splits",
+        f"input      {_many(given['files'], given['format'] + ' file')}, {rows}, "
+        f"{_many(given['bytes'], 'byte')}, in {_many(given['splits'], 'split')}",
         *_columns(given["columns"]),
         *_sequential(given["read_by_one_worker"]),
         f"model      {model['name']}, version {model['version']}, takes a {model['takes']}",
@@ -28,6 +28,10 @@ def findings_text(found: dict[str, Any]) -> str:
         "nothing was read but heads, and nothing was written: the job can start.",
     ]
     return "\n".join(lines)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _columns(columns: dict[str, str]) -> list[str]:

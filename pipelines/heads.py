@@ -38,7 +38,7 @@ def _read_head(
     format_: FileFormat, inspect: Callable[[str], FileInfo], path: str
 ) -> FileInfo | None:
     try:
-        return inspect(path)
+        info = inspect(path)
     except UnreadableFileError as error:
         start = _start(path)
         if start is not None and format_ in ("json", "csv") and not start.strip():
@@ -46,6 +46,11 @@ def _read_head(
         hint = _hint(path, format_, start)
         said = f"{str(error).rstrip('.')}. {hint}" if hint else str(error)
         raise UnreadableFileError(said) from error
+    if not all(name.isprintable() for name in info.schema.names):  # bytes may happen to be text
+        hint = _hint(path, format_, _start(path))
+        if hint:
+            raise UnreadableFileError(f"cannot read {path} as {format_}. {hint}")
+    return info
 
 
 def _start(path: str) -> bytes | None:

@@ -137,7 +137,7 @@ def _file_names(source: FilesSource, names: Sequence[str]) -> dict[str, str]:
     for name in (*(source.columns or ()), *source.rename):
         if name not in names:
             raise UsageError(
-                f"the input has no column {name!r}{near_name(name, names)}; it has {list(names)}"
+                f"the input has no column {name!r}: it has {list(names)}{near_name(name, names)}"
             )
     chosen = list(source.columns or names)
     renamed = [source.rename.get(name, name) for name in chosen]

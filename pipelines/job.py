@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    WithJsonSchema,
     field_validator,
 )
 
@@ -30,7 +31,8 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+_STRING_OR_LIST = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+Strings = Annotated[tuple[str, ...], BeforeValidator(_listed), WithJsonSchema(_STRING_OR_LIST)]
 
 
 class _Part(BaseModel):
@@ -173,6 +175,11 @@ class Job(_Part):
     def fingerprint(self) -> str:
         """Equal for two commands that ask for the same."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    @property
+    def has_variables(self) -> bool:
+        """Whether something was filled in from the environment."""
+        return bool(self._variables)
 
     def hide(self, value: Any) -> Any:
         """Puts `${NAME}` in place of what a variable held, in every string of a value."""

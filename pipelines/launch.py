@@ -153,23 +153,25 @@ def _plan(prepared: Prepared, removes: tuple[str, ...], runner: str | None) -> C
 
 
 def _report_head(job: Job, info: ModelInfo, runner: str | None) -> dict[str, Any]:
-    """What the report says that is known before the run; variables by their names."""
-    head = {
-        "job": job.name,
+    """What the report says that is known before the run.
+
+    Variables stand there by their names, but for those that are a part of a path of an output: the
+    report and the intent say where the files are.
+    """
+    return {
+        "job": job.hide(job.name),
         "runner": "DirectRunner" if runner in _IN_PROCESS else runner,
         "started_at": datetime.now(UTC).isoformat(),
         "limit": job.source.limit,
         "model": {
-            "name": info.name,
+            "name": job.hide(info.name),
             "version": info.version,
             "sha256": info.sha256,
             "format": info.format,
-            "uri": info.uri,
-            "notes": list(info.notes),
+            "uri": job.hide(info.uri),
+            "notes": [job.hide(note) for note in info.notes],
         },
     }
-    hidden: dict[str, Any] = job.hide(head)
-    return hidden
 
 
 def _planned(prepared: Prepared) -> dict[int, int]:

@@ -18,14 +18,14 @@ def summary(report: dict[str, Any], *, width: int | None = None, color: bool = F
         color: whether to use the terminal's colours.
     """
     rows = [
-        ("read", f"{report['rows']['read']:,} rows"),
+        ("read", f"{report['rows']['read']:,} rows{_limit(report)}"),
         ("predicted", f"{report['rows']['predicted']:,}"),
         ("dead letters", _dead_letters(report)),
         *_codes(report),
         ("model", f"{report['model']['name']}, version {report['model']['version']}"),
         *(("", _paint(note, _YELLOW, color)) for note in report["model"]["notes"]),
         ("time", f"{report['duration_secs']:.1f} s, {report['rows_per_sec']:,} rows/s"),
-        ("predictions", report["output"]),
+        *_outputs(report),
     ]
     if report["rows"]["dead_lettered"]:
         rows.append(("rejected rows", report["dead_letters_output"]))
@@ -42,6 +42,16 @@ def summary(report: dict[str, Any], *, width: int | None = None, color: bool = F
 
 def _paint(text: str, code: str, color: bool) -> str:
     return f"{code}{text}{_END}" if color else text
+
+
+def _limit(report: dict[str, Any]) -> str:
+    limit = report.get("limit")
+    return f", where --limit {limit} ended the run" if limit == report["rows"]["read"] else ""
+
+
+def _outputs(report: dict[str, Any]) -> list[tuple[str, str]]:
+    first, *others = report.get("outputs", [report["output"]])
+    return [("predictions", first), *(("", path) for path in others)]
 
 
 def _dead_letters(report: dict[str, Any]) -> str:

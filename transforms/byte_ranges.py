@@ -62,8 +62,11 @@ def read_blocks(
     elif first:
         reader.seek(first)
     while stop is None or reader.offset < stop:
-        want = block_bytes if stop is None else min(block_bytes, stop - reader.offset)
-        block = reader.read(want)
+        left = None if stop is None else stop - reader.offset
+        if left is not None and left <= block_bytes * 5 // 4:  # leaves no small rest
+            block = reader.read(left, is_last=True)
+        else:
+            block = reader.read(block_bytes)
         if block is not None:
             yield block
         elif stop is None:
@@ -100,14 +103,25 @@ class _Reader:
                 return
             self.offset += len(data)
 
-    def read(self, want: int) -> Block | None:
-        """The whole lines in the next `want` bytes, but at least one; None at the file's end."""
+    def read(self, want: int, *, is_last: bool = False) -> Block | None:
+        """The whole lines in the next `want` bytes, but at least one; None at the file's end.
+
+        The last block of a range takes the line that it cuts along: a batch of one row costs a
+        model as much as one of many.
+        """
         data = self._take(want)
         if not data:
             return None
         end = data.rfind(b"\n") if len(data) == want else len(data) - 1
         if end < 0:
             return self._read_line(data)
+        if is_last and end + 1 < len(data):
+            more = self._take(_STEP_BYTES)
+            stop = more.find(b"\n") if more else 0
+            if 0 <= stop <= self._max_line_bytes - (len(data) - end - 1):
+                self._ahead = more[stop + 1 :] + self._ahead
+                return self._block(data + more[: stop + 1])
+            data += more
         self._ahead = data[end + 1 :] + self._ahead
         return self._block(data[: end + 1])
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from .file_formats import delimiter_of, format_of
 from .formats.avro_files import AvroWriter
-from .formats.compressed_text import compression_of
+from .formats.compressed_text import compress_into, compression_of
 from .formats.encode_csv import encode_csv
 from .formats.encode_json import encode_json_lines
 
@@ -57,7 +57,7 @@ class _TextEncoder:
         self._is_csv = is_csv
         self._delimiter = delimiter_of(path)
         codec: Any = compression_of(path)
-        self._stream = None if codec is None else pa.CompressedOutputStream(file, codec)
+        self._stream = None if codec is None else compress_into(file, codec)
         self._out: Any = self._stream or file
         if is_csv:
             self._out.write(self._header(schema))

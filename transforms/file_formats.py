@@ -86,7 +86,7 @@ def inspector(format_: FileFormat, dialect: CsvDialect) -> Callable[[str], FileI
         return inspect_avro_file
 
     def inspect(path: str) -> FileInfo:
-        if dialect.delimiter == CsvDialect.delimiter:
+        if dialect.delimiter == CsvDialect().delimiter:
             return inspect_text(path, format_, replace(dialect, delimiter=delimiter_of(path)))
         return inspect_text(path, format_, dialect)
 

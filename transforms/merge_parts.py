@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from .file_formats import delimiter_of, format_of
 from .formats.avro_files import inspect_avro, read_avro_batches
-from .formats.compressed_text import compression_of, open_compressed
+from .formats.compressed_text import compress_into, compression_of, open_compressed
 from .formats.csv_dialect import CsvDialect, sniff_header
 from .parquet_files import open_parquet
 from .part_writer import PartWriter
@@ -75,7 +75,7 @@ def _join_texts(sources: Sequence[str], path: str) -> None:
     with ExitStack() as stack:
         target: Any = stack.enter_context(create(path))
         if codec is not None:
-            target = stack.enter_context(pa.CompressedOutputStream(target, codec))
+            target = stack.enter_context(compress_into(target, codec))
         for number, source in enumerate(sources):
             with open_file(source) as file:
                 text = open_compressed(file, source)

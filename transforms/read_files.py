@@ -179,7 +179,9 @@ def _up_to(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.
 def _renamed(batch: pa.RecordBatch, rename: Mapping[str, str]) -> pa.RecordBatch:
     if not rename:
         return batch
-    return batch.rename_columns([rename.get(name, name) for name in batch.schema.names])
+    fields = [field.with_name(rename.get(field.name, field.name)) for field in batch.schema]
+    schema = pa.schema(fields, batch.schema.metadata)  # rename_columns would lose the metadata
+    return pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
 def _dead_letters(rejected: pa.RecordBatch, run_id: str) -> pa.RecordBatch:

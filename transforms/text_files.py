@@ -270,6 +270,11 @@ def _reading(sample: bytes, format_: TextFormat, dialect: CsvDialect) -> TextRea
     if format_ == "json":
         mark = len(UTF8_BOM) if sample.startswith(UTF8_BOM) else 0
         return TextReading("json", infer_json_schema(sample), CsvDialect(), mark)
+    if b"\r" in sample and b"\n" not in sample:
+        raise ValueError(
+            "its lines end in bare carriage returns: convert them to line feeds, for instance with "
+            "tr '\\r' '\\n'."
+        )
     header = sniff_header(sample, dialect)
     if len(header.names) == 1 and (other := likely_delimiter(sample, dialect)) is not None:
         raise ValueError(

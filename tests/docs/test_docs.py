@@ -19,7 +19,8 @@ from scoreline.pipelines.flags import (
     schema_parser,
     score_parser,
 )
-from scoreline.pipelines.job import Job
+from scoreline.pipelines.job import Job, make_job
+from scoreline.pipelines.job_file import read_job_values
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
@@ -89,7 +90,7 @@ FLAGS = [(verb, flag) for verb in PARSERS for flag in flag_actions(verb)]
 def test_every_verb_is_documented_in_the_order_of_the_help(capsys: pytest.CaptureFixture) -> None:
     assert _VERB_HEADING.findall(COMMAND_LINE.read_text()) == list(PARSERS)
     assert main(["nonsense"]) == ExitCode.USAGE
-    assert f"Expected one of {', '.join(PARSERS)}" in capsys.readouterr().err
+    assert ", ".join(PARSERS) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", PARSERS)
@@ -116,7 +117,9 @@ def test_the_default_in_the_help_is_the_default(verb: str, flag: str) -> None:
 
 @pytest.mark.parametrize("verb", PARSERS)
 def test_a_word_that_is_no_flag_stands_in_the_synopsis(verb: str) -> None:
-    (synopsis,) = re.findall(rf"^scoreline {verb}\b.*$", COMMAND_LINE.read_text().split("##")[0], re.M)
+    (synopsis,) = re.findall(
+        rf"^scoreline {verb}\b.*$", COMMAND_LINE.read_text().split("##")[0], re.M
+    )
     for action in PARSERS[verb]._actions:
         if not action.option_strings:
             assert (action.metavar or "|".join(action.choices or ())) in synopsis
@@ -183,7 +186,7 @@ def _default(field: dict[str, Any]) -> str:
     if isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, list):
-        return ", ".join(f"`{json.dumps(item) if not item else item}`" for item in value)
+        return ", ".join(f"`{item or json.dumps(item)}`" for item in value)
     return f"`{value}`" if isinstance(value, str) else str(value)
 
 
@@ -200,10 +203,7 @@ def test_a_key_is_documented_with_its_type_and_default(key: str) -> None:
     assert row[1:] == job_keys()[key]
 
 
-def test_job_files_in_the_documents_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scoreline.pipelines.job import make_job
-    from scoreline.pipelines.job_file import read_job_values
-
+def test_job_files_in_documents_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BUCKET", "gs://bucket")
     found = 0
     for document in DOCUMENTS:

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from scoreline.pipelines.cli import main
 from scoreline.pipelines.job import as_yaml, make_job
@@ -47,15 +49,14 @@ def customers(rows: int, seed: int) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def model() -> LogisticRegression:
+def model() -> Pipeline:
     frame = customers(300, seed=1)
-    scaled = (frame[COLUMNS] - frame[COLUMNS].mean()) / 20
-    fitted = LogisticRegression().fit(scaled, np.where(frame.spend > 100, "yes", "no"))
-    return fitted
+    labels = np.where(frame.spend > 100, "yes", "no")
+    return make_pipeline(StandardScaler(), LogisticRegression()).fit(frame[COLUMNS], labels)
 
 
 @pytest.fixture
-def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: LogisticRegression) -> Path:
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Pipeline) -> Path:
     """A folder with the model and the environment that the job files ask for."""
     monkeypatch.chdir(tmp_path)
     joblib.dump(model, "churn.joblib")
@@ -71,7 +72,7 @@ def run(name: str, *settings: str) -> int:
     return main(["run", str(JOBS / name), "--quiet", *words])
 
 
-def own(model: LogisticRegression, frame: pd.DataFrame) -> list[str]:
+def own(model: Pipeline, frame: pd.DataFrame) -> list[str]:
     predicted: list[str] = model.predict(frame[COLUMNS].astype(float)).tolist()
     return predicted
 
@@ -84,7 +85,7 @@ def test_an_example_is_a_valid_job(path: Path, workdir: Path) -> None:
     assert str(workdir) not in as_yaml(job), "what came from the environment is never written"
 
 
-def test_files(workdir: Path, model: LogisticRegression) -> None:
+def test_files(workdir: Path, model: Pipeline) -> None:
     frame = customers(50, seed=2)
     Path("customers").mkdir()
     pq.write_table(pa.Table.from_pandas(frame[30:], preserve_index=False), "customers/2.parquet")
@@ -95,7 +96,7 @@ def test_files(workdir: Path, model: LogisticRegression) -> None:
     assert pq.read_table("scores")["prediction"].to_pylist() == own(model, frame)
 
 
-def test_csv_to_two_outputs(workdir: Path, model: LogisticRegression) -> None:
+def test_csv_to_two_outputs(workdir: Path, model: Pipeline) -> None:
     frame = customers(60, seed=3)
     Path("exports").mkdir()
     options = {"sep": ";", "header": False, "index": False}
@@ -111,9 +112,8 @@ def test_csv_to_two_outputs(workdir: Path, model: LogisticRegression) -> None:
     assert full["prediction"].to_pylist() == own(model, frame)
     with Path("scores.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["id", "prediction", "probability_no", "probability_yes"] + [
-        "model_version"
-    ]
+    probabilities = ["probability_no", "probability_yes"]
+    assert list(rows[0]) == ["id", "prediction", *probabilities, "model_version"]
     assert [row["prediction"] for row in rows] == own(model, frame)
     (dead,) = pq.read_table("scores/_dead_letters").to_pylist()
     assert dead["error_code"] == "null_value"
@@ -121,7 +121,7 @@ def test_csv_to_two_outputs(workdir: Path, model: LogisticRegression) -> None:
     assert not Path("scores.csv.run").exists()
 
 
-def test_json_in_a_bucket(workdir: Path, model: LogisticRegression) -> None:
+def test_json_in_a_bucket(workdir: Path, model: Pipeline) -> None:
     """The bucket is a folder here: the same paths, on another file system."""
     frame = customers(200, seed=4).rename(columns={"id": "customer_id"})
     bucket = workdir / "bucket"
@@ -163,7 +163,6 @@ def test_preprocess(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_function_in_the_comment_is_the_one_that_is_tested() -> None:
-    lines = (JOBS / "preprocess.yaml").read_text().splitlines()
-    comment = "\n".join(line.removeprefix("#").removeprefix("   ") for line in lines if line[:1] == "#")
+    comment = (JOBS / "preprocess.yaml").read_text()
     for line in FEATURES.strip().splitlines():
-        assert line in comment
+        assert f"#   {line}".rstrip() + "\n" in comment

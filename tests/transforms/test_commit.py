@@ -307,7 +307,7 @@ def test_a_run_killed_twice_is_finished_too(tmp_path, monkeypatch):
         plan = plan_of(str(tmp_path / f"{first}-{second}"))
         receipts = staged(plan)
         for number in (first, second):
-            with monkeypatch.context() as patch, pytest.raises(Killed):
+            with monkeypatch.context() as patch, pytest.raises(Killed):  # noqa: PT012
                 kill_at(patch, number, after=False)
                 next_command(plan, receipts)
         next_command(plan, receipts)

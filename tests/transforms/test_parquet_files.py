@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 from scoreline.models.reserved import user_columns
 from scoreline.transforms.identity import row_ids
 from scoreline.transforms.parquet_files import (
-    ParquetInfo,
-    RowGroup,
     UnreadableFileError,
     inspect_parquet,
 )
@@ -57,82 +55,6 @@ def test_a_file_that_is_gone_is_named(tmp_path, memory):
     for path in (str(tmp_path / "no.parquet"), "memory://b/no.parquet"):
         with pytest.raises(UnreadableFileError, match=rf"cannot read {re.escape(path)}"):
             inspect_parquet(path)
-
-
-def info(path, *groups):
-    schema = pa.schema([("x", pa.int64())])
-    return ParquetInfo(path, schema, tuple(RowGroup(*group) for group in groups))
-
-
-MIB = 2**20
-
-
-def test_small_files_share_a_split_and_large_row_groups_get_their_own():
-    files = [
-        info("a", (10, 40 * MIB, 1000), (10, 40 * MIB, 1000)),
-        info("b", (5, 100, 100)),
-        info("c", (7, 200 * MIB, 100)),
-        info("d", (1, 100, 100)),
-    ]
-    splits = plan_splits(files)
-    assert [split.number for split in splits] == [0, 1, 2, 3]
-    shape = [[(r.path, r.row_groups, r.first_row) for r in split.ranges] for split in splits]
-    assert shape == [
-        [("a", (0,), 0)],
-        [("a", (1,), 10), ("b", (0,), 0)],
-        [("c", (0,), 0)],
-        [("d", (0,), 0)],
-    ]
-    assert sum(split.num_rows for split in splits) == 33
-
-
-def test_one_split_holds_all_in_order():
-    files = [info("a", *[(10, 40 * MIB, 1000)] * 5), info("b", (1, 90 * MIB, 10))]
-    [split] = plan_splits(files, single=True)
-    assert split.num_rows == 51
-    assert [r.path for r in split.ranges] == ["a"] * 5 + ["b"]
-
-
-def test_many_tiny_files_are_spread_by_what_opening_them_costs():
-    splits = plan_splits([info(str(i), (1, 10, 10)) for i in range(640)])
-    assert len(splits) == 10
-
-
-def test_row_groups_without_rows_are_left_out_but_counted():
-    files = [info("a", (0, 0, 0), (3, 10, 10), (0, 0, 0), (4, 10, 10)), info("b", (0, 0, 0))]
-    [split] = plan_splits(files)
-    assert [(r.row_groups, r.first_row, r.num_rows) for r in split.ranges] == [
-        ((1,), 0, 3),
-        ((3,), 3, 4),
-    ]
-
-
-@pytest.mark.parametrize("files", [[], [info("a")], [info("a", (0, 0, 0))]])
-@pytest.mark.parametrize("single", [True, False])
-def test_without_a_row_there_is_one_split_of_none(files, single):
-    assert plan_splits(files, single=single) == [Split(0, ())]
-    assert list(read_split(Split(0, ()))) == []
-
-
-def test_batches_are_bounded_by_bytes():
-    wide = info("a", (1000, 100, 1000 * 64 * 1024))
-    [split] = plan_splits([wide])
-    assert split.ranges[0].batch_rows == 16 * MIB // (64 * 1024)
-    huge_rows = info("a", (2, 100, 200 * MIB))
-    assert plan_splits([huge_rows])[0].ranges[0].batch_rows == 1
-
-
-@given(st.data())
-def test_plans_hold_every_row_once_in_order(data):
-    sizes = st.tuples(st.integers(0, 5), st.integers(0, 100 * MIB), st.integers(0, 10**9))
-    files = data.draw(st.lists(st.lists(sizes, max_size=5), max_size=5))
-    infos = [info(f"f{n}", *groups) for n, groups in enumerate(files)]
-    splits = plan_splits(infos, single=data.draw(st.booleans()))
-    planned = [
-        (r.path, r.first_row + row) for s in splits for r in s.ranges for row in range(r.num_rows)
-    ]
-    assert planned == [(i.path, row) for i in infos for row in range(i.num_rows)]
-    assert [split.number for split in splits] == list(range(len(splits)))
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "with space.parquet", "dot.ted.parquet", "q'\".pq"])
@@ -225,7 +147,7 @@ def test_a_corrupt_page_in_the_middle_names_the_file_and_the_row(write_table):
     rows = []
     expected = rf"cannot read {re.escape(str(path))} from row 10 on \(row groups \[1\]\)"
     [split] = plan_splits([inspect_parquet(str(path))])
-    with pytest.raises(UnreadableFileError, match=expected):
+    with pytest.raises(UnreadableFileError, match=expected):  # noqa: PT012
         for batch in read_split(split):
             rows += batch.column("x").to_pylist()
     assert rows == list(range(10))

@@ -47,7 +47,7 @@ def test_the_error_of_the_thread_is_raised_behind_the_items_that_came_before(err
         raise error
 
     seen = []
-    with pytest.raises(type(error)) as raised:
+    with pytest.raises(type(error)) as raised:  # noqa: PT012
         for item in prefetch(make()):
             seen.append(item)
     assert seen == [1, 2]

@@ -1,4 +1,4 @@
-"""Opens compressed text as a stream of its plain bytes."""
+"""Reads and writes compressed text as a stream of its plain bytes."""
 
 import io
 from pathlib import PurePosixPath
@@ -66,6 +66,35 @@ def open_compressed(file: BinaryIO, path: str) -> BinaryIO:
         if codec is None
         else io.BufferedReader(_Plain(buffered, path, codec), _BUFFER_BYTES)
     )
+
+
+def compress_into(file: BinaryIO, codec: str) -> Any:
+    """Turns a file open for writing into a stream whose bytes it gets compressed.
+
+    Whoever closes the stream writes its end; the file stays open.
+
+    >>> file = io.BytesIO()
+    >>> with compress_into(file, "gzip") as stream:
+    ...     _ = stream.write(b"text")
+    >>> open_compressed(io.BytesIO(file.getvalue()), "a.gz").read()
+    b'text'
+    """
+    return pa.CompressedOutputStream(pa.PythonFile(_Kept(file), mode="w"), codec)
+
+
+class _Kept(io.RawIOBase):
+    """A file that outlives the stream that writes to it: Arrow's streams close theirs."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+
+    def writable(self) -> bool:
+        """Always: the only thing that it is for."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Hands on some bytes."""
+        return self._file.write(data)
 
 
 def _sniff(start: bytes) -> str | None:

@@ -99,8 +99,8 @@ class CsvDecoder:
         nested = [field for field in schema if pa.types.is_nested(field.type)]
         if nested:
             raise TypeError(
-                f"column {nested[0].name!r}: expected a type that CSV can hold, got "
-                f"{nested[0].type}"
+                f"column {nested[0].name!r}: expected a type that CSV can hold, "
+                f"got {nested[0].type}"
             )
         if not len(schema):
             raise ValueError("expected a schema with at least one column, got none")
@@ -186,7 +186,7 @@ class CsvDecoder:
     def _parse(
         self, text: bytes, types: dict[str, pa.DataType]
     ) -> tuple[pa.RecordBatch, dict[int, int]]:
-        """Parses records; returns the rows, and the field counts of those that were skipped."""
+        """Parses records; returns the rows, and the field counts of records without a row."""
         skipped: dict[int, int] = {}
 
         def skip(row: pa_csv.InvalidRow) -> str:

@@ -67,8 +67,8 @@ def _infer(text: bytes, dialect: CsvDialect, names: list[str]) -> dict[str, pa.D
         )
     if table is None or not table.num_rows:
         raise ValueError(
-            f"expected records with {len(dialect.names)} fields, separated by "
-            f"{dialect.delimiter!r}, got none"
+            f"expected records with {len(dialect.names)} fields, "
+            f"separated by {dialect.delimiter!r}, got none"
         )
     return {
         field.name: field.type if field.type in _KEPT else pa.string() for field in table.schema

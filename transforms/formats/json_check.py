@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,9 @@ class _Repeated(dict[str, Any]):
     keys_twice: frozenset[str] = frozenset()
 
 
+_OBJECTS: frozenset[type] = frozenset([*_Repeated.__mro__[:2]])  # _Repeated and dict
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """What a JSON value must be for one Arrow type."""
@@ -52,7 +56,7 @@ def _kind(data_type: pa.DataType) -> _Kind:
     """Turns an Arrow type into what its JSON value must be."""
     if pa.types.is_struct(data_type):
         members = tuple((field.name, _kind(field.type)) for field in data_type)
-        return _Kind("object", frozenset({dict, _Repeated}), members=members)
+        return _Kind("object", _OBJECTS, members=members)
     if pa.types.is_list(data_type):
         return _Kind("array", frozenset({list}), item=_kind(data_type.value_type))
     if pa.types.is_integer(data_type):
@@ -203,10 +207,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) == len(pairs):
         return value
     repeated = _Repeated(pairs)
-    once = set(value)
-    repeated.keys_twice = frozenset(
-        name for name, _ in pairs if name not in once or once.remove(name)
-    )
+    counts = Counter(name for name, _ in pairs)
+    repeated.keys_twice = frozenset(name for name, count in counts.items() if count > 1)
     return repeated
 
 

@@ -44,7 +44,7 @@ class Template:
 
 
 def learn_template(line: bytes) -> Template | None:
-    r"""Turns one line into its template; None if it is malformed, nested, empty or escapes quotes.
+    r"""Turns one line into its template; None if it is malformed, nested or escapes quotes.
 
     >>> learn_template(b'{"a":1, "b":"x"}').literals
     (b'{"a":', b', "b":"', b'"}')
@@ -73,12 +73,13 @@ class Anchors:
     """Where the values of a line start and stop, relative to its quotation marks and its ends.
 
     An anchor is a place in the list (quotation mark 0, 1, ..., line end, line start) and a shift.
-    All arrays of shifts and words are columns, for matrices with one column per line. Stop j stands
-    before start j, so that literal j lies between the two: stop 0 is the line's start, the last
-    start is the line's end.
+    All arrays of shifts and words are columns, for matrices with one column per line. Stop j
+    stands before start j, so that literal j lies between the two: stop 0 is the line's start, the
+    last start is the line's end.
     """
 
     def __init__(self, template: Template) -> None:
+        self.template = template
         starts, stops = _anchors(template)
         self.starts, self.start_shifts = _columns(starts)
         self.stops, self.stop_shifts = _columns(stops)

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .casts import cast_checked
-from .json_template import Anchors, Template, learn_template
+from .json_template import Anchors, learn_template
 from .lines import Lines, lines_not_utf8
 
 _Ints = npt.NDArray[np.int32]
@@ -77,7 +77,7 @@ class UniformParser:
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
-        self._known: list[tuple[Template, Anchors]] = []
+        self._known: list[Anchors] = []
         self._seen = self._accepted = 0
         simple = (*_NUMBERS, pa.bool_(), pa.string())
         self._possible = len(schema) > 0 and all(field.type in simple for field in schema)
@@ -96,34 +96,31 @@ class UniformParser:
         for _ in range(_MAX_TEMPLATES):
             if np.count_nonzero(left) < _MIN_LINES:
                 break
-            template, anchors = next(known, None) or self._learn(lines, left)
-            if template is None:
-                continue
-            uniform = _Reading(block, template, anchors, self._schema).read(left)
-            if uniform is None or len(uniform.indices) < _MIN_LINES:
-                self._known.remove((template, anchors))
-            if uniform is not None:
+            first = int(np.argmax(left))
+            anchors = next(known, None) or self._learn(lines[first])
+            uniform = _Reading(block, anchors, self._schema).read(left) if anchors else None
+            if anchors and (uniform is None or len(uniform.indices) < _MIN_LINES):
+                self._known.remove(anchors)
+            if uniform is None:
+                left[first] = False  # so that it is not learnt again
+            else:
                 left[uniform.indices] = False
                 found.append(uniform)
         self._seen += len(lines)
         self._accepted += sum(len(uniform.indices) for uniform in found)
         return found
 
-    def _learn(self, lines: Lines, left: _Mask) -> tuple[Template, Anchors] | tuple[None, None]:
-        """Learns a template from the first line that is left, which is not tried again."""
-        index = int(np.argmax(left))
-        left[index] = False
-        template = learn_template(lines[index])
+    def _learn(self, line: bytes) -> Anchors | None:
+        """Learns the template of a line, if it has one."""
+        template = learn_template(line)
         if template is None:
-            return None, None
-        left[index] = True
-        learnt = template, Anchors(template)
-        self._known.append(learnt)
-        return learnt
+            return None
+        self._known.append(Anchors(template))
+        return self._known[-1]
 
 
 class _Block:
-    """A block made ready: padded, loads of 2, 4 or 16 bytes at any position, quotation marks."""
+    """A block made ready: loads of 2, 4 or 16 bytes at any position, quotation marks."""
 
     def __init__(self, lines: Lines) -> None:
         padded, size = lines.block + _PADDING, len(lines.block)
@@ -172,12 +169,16 @@ def _usable(lines: Lines, data: npt.NDArray[np.uint8]) -> _Mask:
 
 
 class _Reading:
-    """One pass over a block with a template. `indices`, `starts`, `stops` shrink as lines fail."""
+    """One pass over a block with one template.
 
-    def __init__(
-        self, block: _Block, template: Template, anchors: Anchors, schema: pa.Schema
-    ) -> None:
-        self.block, self.template, self.anchors, self.schema = block, template, anchors, schema
+    `indices` are the lines that still fit; `starts` and `stops` say where their values stand.
+    """
+
+    def __init__(self, block: _Block, anchors: Anchors, schema: pa.Schema) -> None:
+        self.block, self.anchors, self.schema = block, anchors, schema
+        self.template = anchors.template
+        self.indices: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self.starts = self.stops = np.empty((0, 0), np.int32)
         self.columns: dict[str, pa.Array] = {}
 
     def read(self, left: _Mask) -> Uniform | None:
@@ -200,7 +201,7 @@ class _Reading:
         return self._finish(good)
 
     def _kinds(self) -> list[pa.DataType] | None:
-        """Returns how each value is read; None where the template cannot give what is wanted."""
+        """Returns how each value is read; None where the schema wants another type."""
         kinds = []
         for name, quoted, example in zip(
             self.template.names, self.template.quoted, self.template.examples, strict=True
