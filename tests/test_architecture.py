@@ -64,7 +64,8 @@ def reached(path: Path) -> set[str]:
         files.add(file := todo.pop())
         new = imports(file, at_start=True) - names
         names |= new
-        ours = {ROOT.joinpath(*name.split(".")[1:]).with_suffix(".py") for name in new}
+        inner = [name.split(".")[1:] for name in new if name.startswith("scoreline.")]
+        ours = {ROOT.joinpath(*parts).with_suffix(".py") for parts in inner}
         todo += [file for file in ours - files if file.is_file()]
     return names
 

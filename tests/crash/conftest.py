@@ -1,6 +1,8 @@
 """Real commands, in processes of their own, that come to a sudden end."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from running import numbers, write
-from sudden import BIG, SMALL, Popen
+from running import Ended, numbers, write
+from sudden import BIG, SMALL, WRECK, Moment, Popen
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +28,34 @@ def small_file(workdir: Path) -> Path:
     values = table["a"].to_pylist()
     table = table.set_column(0, "a", pa.array([None, *values[1:]]))
     return write(workdir / "in.parquet", table, row_group_size=SMALL // 4)
+
+
+@pytest.fixture(scope="session")
+def wrecker() -> Iterator[Popen]:
+    """A process of `wreck.py`."""
+    with subprocess.Popen(
+        [sys.executable, WRECK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def wreck(wrecker: Popen, workdir: Path) -> Callable[..., Ended]:
+    """Runs a command in `workdir` that gets a signal at a moment: see `Moment`."""
+
+    def run(number: signal.Signals, moment: Moment, *words: str) -> Ended:
+        err = workdir / "stderr.txt"
+        err.unlink(missing_ok=True)
+        mishap = {"number": number, **moment._asdict()}
+        request = {"folder": str(workdir), "words": words, "err": str(err), "mishap": mishap}
+        assert wrecker.stdin is not None
+        assert wrecker.stdout is not None
+        wrecker.stdin.write(json.dumps(request) + "\n")
+        wrecker.stdin.flush()
+        return Ended(int(wrecker.stdout.readline()), "", err.read_text())
+
+    return run
 
 
 @pytest.fixture

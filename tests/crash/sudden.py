@@ -1,8 +1,11 @@
 """What tests of sudden ends share: how far a run has come, and whether an output is whole."""
 
+import re
+import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +18,35 @@ SMALL = 4_000
 CLOSED = ("_SUCCESS", "commit.json", "job.yaml", "report.json")
 WRECK = Path(__file__).parent / "wreck.py"
 
+
+class Moment(NamedTuple):
+    """When a command gets a signal: around the `count`-th call of a function.
+
+    Only calls count that have `part` in one of their arguments.
+    """
+
+    where: str
+    count: int = 1
+    when: Literal["before", "after"] = "before"
+    part: str = ""
+
+
 Popen = subprocess.Popen[str]
+
+
+def command(model: Path, *flags: str) -> list[str]:
+    """The words of a command that scores in.parquet into out."""
+    words = ["score", "--model", str(model), "--allow-pickle", "--input", "in.parquet"]
+    return [*words, "--output", "out", *flags]
+
+
+def wait_for_handlers(process: Popen) -> None:
+    """Waits until a process catches SIGTERM, which Python by itself does not."""
+    caught = 0
+    while process.poll() is None and not caught & 1 << (signal.SIGTERM - 1):
+        time.sleep(0.005)
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)  # type: ignore[index]
 
 
 def wait_for_run(process: Popen, output: Path) -> None:

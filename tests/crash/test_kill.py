@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from running import Ended, files_below, numbers, write
 from sklearn.linear_model import LogisticRegression
-from sudden import BIG, SMALL, WRECK, Popen, check_complete, wait_for_run
+from sudden import BIG, SMALL, Moment, Popen, check_complete, command, wait_for_run
 
+Kill = Callable[..., None]
 Start = Callable[..., Popen]
 Score = Callable[..., Ended]
 
@@ -19,54 +20,55 @@ REMOVED = "removed what run"
 COMPLETED = "completed run"
 FINISHED = "had finished when it was interrupted"
 
+IDENTIFY = "scoreline.transforms.parquet_files.identify"
+WRITE_JSON = "scoreline.transforms.commit.write_json"
+WRITE_TEXT = "scoreline.transforms.commit.write_text"
+MOVE = "scoreline.transforms.commit.move"
+
 MOMENTS = [
     # While the output is claimed.
-    ("os.fsync", 1, "before", REMOVED),
-    ("scoreline.pipelines.heartbeat.write_json", 1, "after", REMOVED),
-    ("os.fsync", 2, "before", REMOVED),
+    (Moment("os.fsync", 1), REMOVED),
+    (Moment("scoreline.pipelines.heartbeat.write_json", when="after"), REMOVED),
+    (Moment("os.fsync", 2), REMOVED),
     # While reading and writing.
-    ("scoreline.transforms.parquet_files.identify", 3, "before", REMOVED),
-    ("scoreline.transforms.part_writer.create", 1, "after", REMOVED),
+    (Moment(IDENTIFY, 3), REMOVED),
+    (Moment("scoreline.transforms.part_writer.create", when="after"), REMOVED),
     # Around the intent.
-    ("os.fsync", 3, "before", REMOVED),
-    ("scoreline.transforms.commit.write_json:commit.json", 1, "after", COMPLETED),
+    (Moment("os.fsync", 3), REMOVED),
+    (Moment(WRITE_JSON, when="after", part="commit.json"), COMPLETED),
     # Between two renames, and after the last.
-    ("scoreline.transforms.commit.move", 2, "before", COMPLETED),
-    ("scoreline.transforms.commit.move", 2, "after", COMPLETED),
-    ("scoreline.transforms.commit.remove_folder", 1, "after", COMPLETED),
+    (Moment(MOVE, 2), COMPLETED),
+    (Moment(MOVE, 2, "after"), COMPLETED),
+    (Moment("scoreline.transforms.commit.remove_folder", when="after"), COMPLETED),
     # Around the report and the mark of success.
-    ("os.fsync", 4, "before", COMPLETED),
-    ("scoreline.transforms.commit.write_text:_SUCCESS", 1, "before", COMPLETED),
-    ("scoreline.transforms.commit.write_text:_SUCCESS", 1, "after", FINISHED),
-    ("scoreline.pipelines.heartbeat.Heartbeat.stop", 1, "before", FINISHED),
+    (Moment("os.fsync", 4), COMPLETED),
+    (Moment(WRITE_TEXT, part="_SUCCESS"), COMPLETED),
+    (Moment(WRITE_TEXT, when="after", part="_SUCCESS"), FINISHED),
+    (Moment("scoreline.pipelines.heartbeat.Heartbeat.stop"), FINISHED),
 ]
 
 
-def command(model: Path, *flags: str) -> list[str]:
-    words = ["score", "--model", str(model), "--allow-pickle", "--input", "in.parquet"]
-    return [*words, "--output", "out", *flags]
+@pytest.fixture
+def kill(wreck: Callable[..., Ended], classifier_file: Path) -> Callable[..., None]:
+    """Runs the command with these flags until it is killed at a moment."""
+
+    def run(moment: Moment, *flags: str) -> None:
+        ended = wreck(signal.SIGKILL, moment, *command(classifier_file, *flags))
+        assert ended.code == -signal.SIGKILL, ended.err
+
+    return run
 
 
-def kill(start: Start, moment: tuple[str, int, str], words: list[str]) -> None:
-    where, count, when = moment
-    process = start(WRECK, "kill", where, str(count), when, "--", *words)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, err
-
-
-@pytest.mark.parametrize(("where", "count", "when", "said"), MOMENTS)
+@pytest.mark.parametrize(("moment", "said"), MOMENTS)
 def test_a_killed_run_is_removed_or_completed(
-    start: Start,
+    kill: Kill,
     score: Score,
     small_file: Path,
     classifier: LogisticRegression,
-    classifier_file: Path,
-    where: str,
-    count: int,
-    when: str,
+    moment: Moment,
     said: str,
 ) -> None:
-    kill(start, (where, count, when), command(classifier_file))
+    kill(moment)
     if said == REMOVED:
         assert not list(Path("out").glob("part-*"))
         assert not Path("out/_dead_letters").exists()
@@ -81,38 +83,34 @@ def test_a_killed_run_is_removed_or_completed(
 
 
 def test_the_run_that_completes_another_may_be_killed_too(
-    start: Start,
+    kill: Kill,
     score: Score,
     small_file: Path,
     classifier: LogisticRegression,
-    classifier_file: Path,
 ) -> None:
-    move = "scoreline.transforms.commit.move"
-    kill(start, (move, 1, "before"), command(classifier_file))
-    kill(start, (move, 1, "after"), command(classifier_file))
-    kill(start, ("os.fsync", 1, "before"), command(classifier_file))
+    kill(Moment(MOVE))
+    kill(Moment(MOVE, when="after"))
+    kill(Moment("os.fsync"))
     assert COMPLETED in score().err
     check_complete(Path("out"), SMALL, classifier, dead=1)
 
 
 @pytest.mark.parametrize(
-    ("where", "count", "is_old"),
+    ("moment", "is_old"),
     [
-        ("scoreline.transforms.parquet_files.identify", 3, True),
-        ("scoreline.transforms.commit.write_json:commit.json", 1, True),
-        ("scoreline.transforms.commit.remove", 1, True),
-        ("scoreline.transforms.commit.move", 1, False),
-        ("scoreline.transforms.commit.move", 2, False),
+        (Moment(IDENTIFY, 3), True),
+        (Moment(WRITE_JSON, part="commit.json"), True),
+        (Moment("scoreline.transforms.commit.remove"), True),
+        (Moment(MOVE), False),
+        (Moment(MOVE, 2), False),
     ],
 )
 def test_overwriting_is_all_or_nothing(
-    start: Start,
+    kill: Kill,
     score: Score,
     small_file: Path,
     classifier: LogisticRegression,
-    classifier_file: Path,
-    where: str,
-    count: int,
+    moment: Moment,
     is_old: bool,
 ) -> None:
     old = numbers(10, seed=9)
@@ -121,7 +119,7 @@ def test_overwriting_is_all_or_nothing(
     # The old run had a part more than the new one will have.
     Path("out/part-00001.parquet").write_bytes(Path("out/part-00000.parquet").read_bytes())
 
-    kill(start, (where, count, "before"), command(classifier_file, "--overwrite"))
+    kill(moment, "--overwrite")
     if is_old:
         assert pq.read_table("out").num_rows == 20
 
@@ -133,18 +131,14 @@ def test_overwriting_is_all_or_nothing(
 
 
 def test_with_reports_and_dead_letters_elsewhere(
-    start: Start,
+    kill: Kill,
     score: Score,
     small_file: Path,
     classifier: LogisticRegression,
-    classifier_file: Path,
 ) -> None:
     flags = ["--report", "runs", "--dead-letters", "dead.parquet"]
-    for where, said in (
-        ("scoreline.transforms.parquet_files.identify", REMOVED),
-        ("scoreline.transforms.commit.move", COMPLETED),
-    ):
-        kill(start, (where, 2, "before"), command(classifier_file, *flags))
+    for where, said in ((IDENTIFY, REMOVED), (MOVE, COMPLETED)):
+        kill(Moment(where, 2), *flags)
         ended = score(*flags)
         assert ended.code == 0, ended.err
         assert said in ended.err
@@ -160,14 +154,12 @@ def test_with_reports_and_dead_letters_elsewhere(
 
 
 def test_another_command_completes_the_run_but_does_not_take_its_place(
-    start: Start,
+    kill: Kill,
     score: Score,
     small_file: Path,
     classifier: LogisticRegression,
-    classifier_file: Path,
 ) -> None:
-    move = "scoreline.transforms.commit.move"
-    kill(start, (move, 2, "before"), command(classifier_file))
+    kill(Moment(MOVE, 2))
     ended = score("--keep", "a")
     assert ended.code == 2
     assert COMPLETED in ended.err
@@ -175,6 +167,7 @@ def test_another_command_completes_the_run_but_does_not_take_its_place(
     check_complete(Path("out"), SMALL, classifier, dead=1)
 
 
+@pytest.mark.timeout(600)  # twenty runs of a million rows
 def test_ten_kills_in_a_row_at_random_moments(
     start: Start,
     score: Score,

@@ -13,17 +13,22 @@ import pyarrow.parquet as pq
 import pytest
 from running import Ended, files_below
 from sklearn.linear_model import LogisticRegression
-from sudden import CLOSED, SMALL, WRECK, Popen, check_complete, wait_for_run
+from sudden import (
+    CLOSED,
+    SMALL,
+    Moment,
+    Popen,
+    check_complete,
+    command,
+    wait_for_handlers,
+    wait_for_run,
+)
 
 Start = Callable[..., Popen]
 Score = Callable[..., Ended]
+Wreck = Callable[..., Ended]
 
 ODD_MODELS = Path(__file__).parents[1] / "pipelines"
-
-
-def command(model: Path, *flags: str) -> list[str]:
-    words = ["score", "--model", str(model), "--allow-pickle", "--input", "in.parquet"]
-    return [*words, "--output", "out", *flags]
 
 
 @pytest.fixture
@@ -75,7 +80,8 @@ def test_while_beam_is_imported(
 ) -> None:
     Path("in.parquet").symlink_to(big_file)
     process = start("-m", "scoreline", *command(classifier_file))
-    time.sleep(0.7)
+    wait_for_handlers(process)
+    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -83,21 +89,20 @@ def test_while_beam_is_imported(
     assert not Path("out").exists()
 
 
-@pytest.mark.parametrize(("name", "code"), [("int", 130), ("term", 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_while_files_are_made_final(
-    start: Start,
+    wreck: Wreck,
     score: Score,
     small_file: Path,
     classifier: LogisticRegression,
     classifier_file: Path,
-    name: str,
+    number: signal.Signals,
     code: int,
 ) -> None:
-    where = "scoreline.transforms.commit.move"
-    process = start(WRECK, name, where, "2", "before", "--", *command(classifier_file))
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
-    assert "give the same command again, and it completes the run" in err
+    moment = Moment("scoreline.transforms.commit.move", 2)
+    interrupted = wreck(number, moment, *command(classifier_file))
+    assert interrupted.code == code, interrupted.err
+    assert "give the same command again, and it completes the run" in interrupted.err
 
     ended = score()
 
@@ -107,24 +112,22 @@ def test_while_files_are_made_final(
 
 
 @pytest.mark.parametrize(
-    ("where", "when"),
+    "moment",
     [
-        ("scoreline.transforms.commit.write_text:_SUCCESS", "after"),
-        ("scoreline.pipelines.display.Display.summary", "before"),
+        Moment("scoreline.transforms.commit.write_text", when="after", part="_SUCCESS"),
+        Moment("scoreline.pipelines.display.Display.summary"),
     ],
 )
 def test_when_all_is_done(
-    start: Start,
+    wreck: Wreck,
     small_file: Path,
     classifier: LogisticRegression,
     classifier_file: Path,
-    where: str,
-    when: str,
+    moment: Moment,
 ) -> None:
-    process = start(WRECK, "int", where, "1", when, "--", *command(classifier_file))
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the run had just finished: its output is complete" in err
+    ended = wreck(signal.SIGINT, moment, *command(classifier_file))
+    assert ended.code == 130
+    assert "the run had just finished: its output is complete" in ended.err
     check_complete(Path("out"), SMALL, classifier, dead=1)
 
 

@@ -1,41 +1,43 @@
-"""Runs the command line with a mishap at a chosen moment.
+"""Runs the command line with a mishap at a chosen moment, again and again.
 
-    python wreck.py WHAT WHERE[:PART] COUNT WHEN -- score --model ...
+A request is a line of JSON on stdin: `folder` to work in, `words` of the command line, `err` (a
+file for its stderr), and the mishap. At the `count`-th call of the function `where`
+(`package.module.function`) that has `part` in one of its arguments, `when` (before or after) it has
+done its work, the process gets the signal `number`. The answer is a line with how it ended.
 
-At the COUNTth call of the function WHERE (`package.module.function`) that has PART in one of its
-arguments, WHEN (before or after) it has done its work, WHAT happens: `kill` ends the process as
-kill -9 does; `int` and `term` send a signal.
+Each command runs in a process of its own, forked from this one, which has imported everything
+already and started nothing: that is all that it saves.
 """
 
 import importlib
+import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
-SIGNALS = {"kill": signal.SIGKILL, "int": signal.SIGINT, "term": signal.SIGTERM}
+IMPORTED = (
+    "apache_beam.runners.portability.fn_api_runner",
+    "scoreline.pipelines.launch",
+    "sklearn.linear_model",
+)
 
 
-def wreck(what: str, where: str, count: int, when: str) -> None:
+def wreck(number: int, where: str, part: str, count: int, when: str) -> None:
     """Replaces the function by one that does its work and brings the mishap about."""
-    name, _, part = where.partition(":")
-    owner, function = _find(name)
+    owner, function = _find(where)
     real: Callable[..., Any] = getattr(owner, function)
     calls = 0
 
-    def strike() -> None:
-        os.kill(os.getpid(), SIGNALS[what])
-
     def wrecked(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
-        is_meant = any(part in str(argument) for argument in args)
-        calls += is_meant
-        if is_meant and calls == count and when == "before":
-            strike()
+        calls += any(part in str(argument) for argument in args)
+        strikes = calls == count and any(part in str(argument) for argument in args)
+        if strikes and when == "before":
+            os.kill(os.getpid(), number)
         result = real(*args, **kwargs)
-        if is_meant and calls == count and when == "after":
-            strike()
+        if strikes and when == "after":
+            os.kill(os.getpid(), number)
         return result
 
     setattr(owner, function, wrecked)
@@ -51,11 +53,23 @@ def _find(name: str) -> tuple[Any, str]:
         return getattr(importlib.import_module(module), class_), function
 
 
-if __name__ == "__main__":
-    split = sys.argv.index("--")
-    what, where, count, when = sys.argv[1:split]
-    wreck(what, where, int(count), when)
-    sys.argv = ["scoreline", *sys.argv[split + 1 :]]
-    from scoreline.pipelines.cli import console
+def _run(folder: str, words: list[str], err: str, mishap: dict[str, Any]) -> None:
+    os.chdir(folder)
+    os.dup2(os.open(err, os.O_WRONLY | os.O_CREAT), 2)
+    os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+    wreck(**mishap)
+    sys.argv = ["scoreline", *words]
+    cli.console()
 
-    console()
+
+if __name__ == "__main__":
+    for name in IMPORTED:
+        importlib.import_module(name)
+    from scoreline.pipelines import cli
+
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            _run(**json.loads(line))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
