@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import StandardOptions
 
 from .job import Job
-from .launch import check_output
+from .launch import beam_options, check_output
 from .preflight import Prepared, check, check_places, layouts_of
 
 
@@ -17,12 +17,12 @@ def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[s
     Raises:
         UsageError, ContractError, UnreadableFileError, ModelError: what a run would raise, too.
     """
+    options = beam_options(beam_flags)
     layouts = layouts_of(job)
     for layout in layouts:
         check_places(layout)
         check_output(layout, layout.existing(), overwrite=overwrite)
     prepared = check(job, [path for layout in layouts for path in layout.existing()])
-    options = PipelineOptions(list(beam_flags), save_main_session=False)
     runner = options.view_as(StandardOptions).runner or "DirectRunner"
     return {
         "job": job.name,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
@@ -20,6 +21,7 @@ from scoreline.transforms.layout import FileLayout
 from scoreline.transforms.storage import join, read_json, write_text
 
 from .build import build
+from .credentials import use_credentials
 from .display import Display
 from .errors import UsageError
 from .failure import RunFailedError, explain
@@ -43,6 +45,7 @@ def run(
         UsageError, ContractError, UnreadableFileError, ModelError: nothing was started.
         RunFailedError: the run did not end well; says what is left.
     """
+    options = beam_options(beam_flags)
     layouts = layouts_of(job)
     for layout in layouts:
         check_places(layout)
@@ -54,12 +57,19 @@ def run(
         check_output(layout, files, overwrite=overwrite)
     removes = [path for files in existing for path in files]
     prepared = check(job, removes)
-    options = PipelineOptions(list(beam_flags), save_main_session=False)
     plan = _plan(prepared, tuple(removes), options.view_as(StandardOptions).runner)
     claims = Claims(
         [Claim(layout, plan.run_id, files) for layout, files in zip(layouts, existing, strict=True)]
     )
     return _run_claimed(prepared, plan, claims, options, display)
+
+
+def beam_options(beam_flags: Sequence[str]) -> PipelineOptions:
+    """Beam's options; its file systems, which serve before there is a pipeline, know them now."""
+    options = PipelineOptions(list(beam_flags), save_main_session=False)
+    FileSystems.set_options(options)
+    use_credentials(options)
+    return options
 
 
 def _recover(layouts: Sequence[FileLayout], job: Job, display: Display) -> dict[str, Any] | None:

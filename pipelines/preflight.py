@@ -17,7 +17,7 @@ from scoreline.transforms.file_formats import format_of
 from scoreline.transforms.layout import EXTENSION, FileLayout
 from scoreline.transforms.output_columns import ROW_ID
 from scoreline.transforms.splits import Split, plan_splits
-from scoreline.transforms.storage import is_local
+from scoreline.transforms.storage import exists, is_local
 
 from .errors import UsageError
 from .fit import check_fit, input_columns
@@ -160,6 +160,8 @@ def _load(job: Job) -> Model:
     if is_local(uri) and not Path(uri).is_file():
         what = "is a folder" if Path(uri).is_dir() else "does not exist"
         raise ModelError(f"cannot read --model {uri}: it {what}{near_file(uri)}")
+    if not is_local(uri) and not exists(uri):
+        raise ModelError(f"cannot read --model {uri}: it does not exist{near_file(uri)}")
     try:
         return load_model(_model_ref(job))
     except ContractError as error:

@@ -13,9 +13,7 @@ from running import NUMBERS, Ended, numbers
 from sklearn.linear_model import LogisticRegression
 
 # How long one example takes says more of how busy the machine is than of the code.
-settings.register_profile(
-    "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
 

@@ -19,6 +19,7 @@ from .part_writer import PartWriter
 from .receipts import Account, GatherReceipts, Receipt, add_up
 from .storage import (
     absolute,
+    create_json,
     exists,
     join,
     move,
@@ -129,7 +130,8 @@ def commit(plan: CommitPlan, receipts: list[Receipt]) -> dict[str, Any]:
             "removes": sorted(removes),
             "report": _report(plan, account),
         }
-        write_json(intent_path, intent)
+        # A run that is being undone has taken the name: then nothing may become final any more.
+        create_json(intent_path, intent)
     return roll_forward(plan.run_folder)
 
 

@@ -102,7 +102,9 @@ def open_parquet(path: str) -> Iterator[pq.ParquetFile]:
     opened = nullcontext(path) if is_local(path) else open_file(path)
     with (
         opened as file,
-        pq.ParquetFile(file, pre_buffer=False, buffer_size=_READ_BUFFER_BYTES) as parquet,
+        pq.ParquetFile(
+            file, page_checksum_verification=True, pre_buffer=False, buffer_size=_READ_BUFFER_BYTES
+        ) as parquet,
     ):
         yield parquet
 

@@ -87,10 +87,8 @@ def read_json(path: str) -> dict[str, Any]:
 def write_text(path: str, text: str) -> None:
     """Writes a small file so that a reader sees the old content or the new, never a part."""
     if is_local(path):
-        with _scratch(path) as scratch, scratch.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        with _scratch(path) as scratch:
+            _write_durably(scratch, text)
         return
     with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         file.write(text.encode())
@@ -119,7 +117,18 @@ def remove_scratch(path: str) -> None:
 
 def write_json(path: str, value: dict[str, Any]) -> None:
     """Writes a JSON object as `write_text` does."""
-    write_text(path, json.dumps(value, indent=2, default=str) + "\n")
+    write_text(path, _as_json(value))
+
+
+def _as_json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, default=str) + "\n"
+
+
+def _write_durably(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def size_of(path: str) -> int:
@@ -134,6 +143,26 @@ def size_of(path: str) -> int:
     if not found:
         raise FileNotFoundError(errno.ENOENT, "no such file", path)
     return int(found[0].size_in_bytes)
+
+
+def create_json(path: str, value: dict[str, Any]) -> None:
+    """Writes a JSON object under a name that nobody has yet; complete or not at all.
+
+    Object stores have no such operation in Beam: there it replaces what has the name.
+
+    Raises:
+        FileExistsError: the name is taken; what has it stays.
+    """
+    if not is_local(path):
+        write_json(path, value)
+        return
+    make_folder(str(Path(path).parent))
+    scratch = Path(f"{path}.{uuid.uuid4().hex}.tmp")
+    try:
+        _write_durably(scratch, _as_json(value))
+        os.link(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def open_file(path: str) -> Any:

@@ -21,7 +21,7 @@ COMPLETED = "completed run"
 FINISHED = "had finished when it was interrupted"
 
 IDENTIFY = "scoreline.transforms.parquet_files.identify"
-WRITE_JSON = "scoreline.transforms.commit.write_json"
+CREATE_JSON = "scoreline.transforms.commit.create_json"
 WRITE_TEXT = "scoreline.transforms.commit.write_text"
 MOVE = "scoreline.transforms.commit.move"
 
@@ -35,7 +35,7 @@ MOMENTS = [
     (Moment("scoreline.transforms.part_writer.create", when="after"), REMOVED),
     # Around the intent.
     (Moment("os.fsync", 3), REMOVED),
-    (Moment(WRITE_JSON, when="after", part="commit.json"), COMPLETED),
+    (Moment(CREATE_JSON, when="after", part="commit.json"), COMPLETED),
     # Between two renames, and after the last.
     (Moment(MOVE, 2), COMPLETED),
     (Moment(MOVE, 2, "after"), COMPLETED),
@@ -99,7 +99,7 @@ def test_the_run_that_completes_another_may_be_killed_too(
     ("moment", "is_old"),
     [
         (Moment(IDENTIFY, 3), True),
-        (Moment(WRITE_JSON, part="commit.json"), True),
+        (Moment(CREATE_JSON, part="commit.json"), True),
         (Moment("scoreline.transforms.commit.remove"), True),
         (Moment(MOVE), False),
         (Moment(MOVE, 2), False),

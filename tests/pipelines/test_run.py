@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from jobs import write_job
+from killed import kill
 from running import NUMBERS, Ended, files_below, numbers, write
 from sklearn.linear_model import LogisticRegression
 from written import read_back, write_as
@@ -23,7 +23,6 @@ from written import read_back, write_as
 Score = Callable[..., Ended]
 Scoreline = Callable[..., Ended]
 
-WRECK = Path(__file__).parents[1] / "crash/wreck.py"
 TWO = [{"path": "one", "keep": ["id"]}, {"path": "two", "format": "json", "row_id": True}]
 
 
@@ -82,12 +81,6 @@ def test_one_output_that_is_there_stops_all(
     assert len(read_back(Path("one"))) == len(read_back(Path("two"))) == 5
 
 
-def crash(where: str, *words: str) -> None:
-    command = [sys.executable, str(WRECK), "kill", *where.split(), "--", *words]
-    process = subprocess.run(command, capture_output=True, text=True)
-    assert process.returncode == -signal.SIGKILL, process.stderr
-
-
 @contextmanager
 def commit_fails(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Lets no file be made final, once the intent is written."""
@@ -113,7 +106,7 @@ def test_a_killed_run_with_two_sinks_is_removed_or_completed(
 ) -> None:
     write(workdir / "in.parquet", numbers(100))
     job = write_job(classifier_file, sinks=TWO)
-    crash(where, "run", job)
+    kill(where, "run", job)
 
     ended = scoreline("run", job)
 

@@ -242,7 +242,15 @@ class Killed(BaseException):
     pass
 
 
-OPERATIONS = ("move", "remove", "remove_folder", "remove_scratch", "write_json", "write_text")
+OPERATIONS = (
+    "create_json",
+    "move",
+    "remove",
+    "remove_folder",
+    "remove_scratch",
+    "write_json",
+    "write_text",
+)
 
 
 def kill_at(patch, number, *, after):

@@ -90,7 +90,7 @@ def test_a_second_output_that_got_no_row_is_there_and_breaks_the_account(tmp_pat
         "split 0: 2 rows predicted, but 0 in output 2",
         "split 1: 1 rows predicted, but 0 in output 2",
     ]
-    [path] = [path for path in plan.layouts[1].existing()]
+    [path] = plan.layouts[1].existing()
     if second == "other":
         assert pq.read_schema(path).equals(SECOND)
     else:

@@ -10,9 +10,10 @@ from scoreline.transforms.dead_letters import (
     DEAD_LETTER_SCHEMA,
     Reasons,
     decode_payload,
+    raw_dead_letters,
     to_dead_letters,
 )
-from scoreline.transforms.identity import identify
+from scoreline.transforms.identity import identify, identify_records
 
 
 def reasons(rows):
@@ -85,3 +86,21 @@ def test_a_payload_holds_the_dictionary_entry_of_its_row_only(ordered):
     assert decode_payload(first).schema.field("x").type == column.type
     assert decode_payload(first).to_pylist() == [{"x": "word 999 " * 10}]
     assert decode_payload(second).to_pylist() == [{"x": None}]
+
+
+def test_records_that_were_never_rows_keep_their_bytes():
+    records = pa.record_batch({"payload": [b"\xff\x00{", b""], "ordinal": [3, 9]})
+    batch = identify_records(records, records.column("ordinal"), "a.jsonl", 100, 4)
+    dead = raw_dead_letters(batch, reasons(2), "run-1")
+    assert dead.schema.equals(DEAD_LETTER_SCHEMA)
+    assert dead.schema.metadata == batch.schema.metadata
+    assert [(row["row_id"], row["payload"]) for row in dead.to_pylist()] == [
+        ("a.jsonl#100+3", b"\xff\x00{"),
+        ("a.jsonl#100+9", b""),
+    ]
+    row = dead.to_pylist()[0]
+    assert (row["payload_encoding"], row["model_version"], row["position"]) == (
+        "raw",
+        None,
+        "100+3",
+    )

@@ -4,7 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoreline.models.reserved import SPLIT_KEY, metadata_of, user_columns
-from scoreline.transforms.identity import identify, positions, row_ids, source_of
+from scoreline.transforms.identity import (
+    identify,
+    identify_records,
+    positions,
+    row_ids,
+    source_of,
+)
 
 
 @given(batches(), st.integers(0, 2**40), st.text(), st.integers(0, 99_999))
@@ -37,3 +43,11 @@ def test_rows_keep_their_identity_when_they_are_parted():
 def test_what_a_file_says_of_itself_cannot_be_taken_for_ours():
     batch = pa.record_batch({"x": [1]}).replace_schema_metadata({"scoreline.rejected": "predict"})
     assert set(identify(batch, "f", 0, 0).schema.metadata) == {b"scoreline.source", SPLIT_KEY}
+
+
+def test_text_records_are_numbered_within_their_block():
+    batch = identify_records(pa.record_batch({"x": [7, 8]}), pa.array([0, 5]), "a.csv", 4096, 2)
+    assert positions(batch).to_pylist() == ["4096+0", "4096+5"]
+    assert row_ids(batch.slice(1)).to_pylist() == ["a.csv#4096+5"]
+    assert metadata_of(batch, SPLIT_KEY) == "2"
+    assert user_columns(batch).schema.names == ["x"]

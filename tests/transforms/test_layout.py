@@ -154,3 +154,44 @@ def test_a_remote_folder(memory):
     layout = FileLayout("memory://b/out[1]")
     assert len(layout.existing()) == len(OURS)
     assert len(layout.foreign()) == len(NOT_OURS)
+
+
+@pytest.mark.parametrize(
+    ("output", "part_extension", "extension"),
+    [
+        ("out", ".jsonl", ".jsonl"),
+        ("out.v1", ".csv", ".csv"),
+        ("out.parquet", ".csv", ".parquet"),
+        ("a.b.jsonl", ".parquet", ".jsonl"),
+        ("gs://b/x.y/out.csv.GZ", ".parquet", ".csv.GZ"),
+        ("out.tsv.zst", ".parquet", ".tsv.zst"),
+    ],
+)
+def test_what_prediction_files_end_in(output, part_extension, extension):
+    layout = FileLayout(output, part_extension=part_extension)
+    assert layout.extension == extension
+    assert (
+        layout.is_one_file == (not output.startswith("out") or output[3:4] == ".") or "v1" in output
+    )
+
+
+def test_parts_of_any_format(files):
+    files("out/part-00000.jsonl", "out/part-00001.csv", "out/part-00002.avro", "out/x.jsonl")
+    layout = FileLayout("out", part_extension=".jsonl")
+    assert layout.existing() == [
+        f"out/part-0000{n}" + e for n, e in enumerate((".jsonl", ".csv", ".avro"))
+    ]
+    assert layout.foreign() == ["out/x.jsonl"]
+    moves = layout.moves([predicted(0, "a"), predicted(0, "b"), dead(0)])
+    assert [target for _, target in moves] == [
+        "out/_dead_letters/part-00000-conform.parquet",
+        "out/part-00000-001.jsonl",
+        "out/part-00000-002.jsonl",
+    ]
+
+
+@pytest.mark.parametrize("name", ["x.parquet.gz", "x.avro.zst", "x.pq.BZ2"])
+def test_what_is_compressed_inside_is_not_compressed_as_a_whole(name):
+    stem = name.rpartition(".")[0]
+    with pytest.raises(ValueError, match=f"compressed inside.* name the output {stem}\\.$"):
+        FileLayout(f"out/{name}")

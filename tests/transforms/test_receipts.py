@@ -72,3 +72,21 @@ def test_all_receipts_are_gathered_in_one_list():
     with in_process() as pipeline:
         gathered = pipeline | beam.Create(FINE) | GatherReceipts() | beam.Map(_as_set)
         assert_that(gathered, equal_to([frozenset(FINE)]))
+
+
+def test_every_output_must_have_all_predictions():
+    second = [Receipt("predicted", 0, 7, "q0", sink=1), Receipt("predicted", 1, 5, "q1", sink=1)]
+    account = add_up(FINE + second, {0: 10, 1: 5}, num_sinks=2)
+    assert account.unbalanced == []
+    assert account.rows["predicted"] == 12
+    assert add_up(FINE + second[:1], num_sinks=2).unbalanced == [
+        "split 1: 5 rows predicted, but 0 in output 2"
+    ]
+    assert add_up(FINE + second, num_sinks=3).unbalanced == [
+        "split 0: 7 rows predicted, but 0 in output 3",
+        "split 1: 5 rows predicted, but 0 in output 3",
+    ]
+    twice = [*FINE, *second, second[0]]
+    assert add_up(twice, num_sinks=2).unbalanced == [
+        "split 0: 7 rows predicted, but 14 in output 2"
+    ]

@@ -122,3 +122,15 @@ def test_the_transform_gives_receipts_of_files_that_are_there(tmp_path):
         assert receipts.element_type is Receipt
         expected = [("predicted", 0, 2, True), ("predicted", 1, 1, True)]
         assert_that(receipts | beam.Map(_facts), equal_to(expected))
+
+
+@pytest.mark.parametrize(
+    ("extension", "content"),
+    [(".jsonl", '{"x":1}\n{"x":2}\n'), (".csv", '"x"\n1\n2\n'), (".tsv", '"x"\n1\n2\n')],
+)
+def test_parts_of_another_format_and_output(tmp_path, extension, content):
+    fn = _WritePartsFn(str(tmp_path), "predicted", None, False, extension, 2)
+    [receipt] = run(fn, [batch([1]), batch([2], 0, 1)])
+    assert receipt.sink == 2
+    assert receipt.path.endswith(extension)
+    assert Path(receipt.path).read_text() == content

@@ -18,6 +18,8 @@ def encode_csv(batch: pa.RecordBatch, *, header: bool, delimiter: str = ",") -> 
     r"""Turns a batch into CSV with `"` as the quote and `\n` after each row.
 
     A null is an empty field; text is always quoted, so that the empty text (`""`) differs from it.
+    Where there is just one column a null is `""` too: an empty line is no row for any reader, so a
+    null among text becomes the empty text there.
     Read with `strings_can_be_null=True, quoted_strings_can_be_null=False` and the column's types,
     these come back equal: integers, floats (`nan`, `inf`), booleans, text (also with newlines),
     dates, times, decimals, timestamps (with a zone: the same instant, in UTC). Others have no form
@@ -46,11 +48,23 @@ def encode_csv(batch: pa.RecordBatch, *, header: bool, delimiter: str = ",") -> 
         _csv_column(column, name)
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     ]
+    if len(columns) == 1 and is_string(columns[0].type):
+        columns = [columns[0].fill_null("")]
     text = pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-    options = csv.WriteOptions(include_header=header, delimiter=delimiter)
+    names = _write(text.slice(0, 0), delimiter, header=True) if header else b""
+    rows = _write(text, delimiter, header=False)
+    return names + (_filled(rows) if len(columns) == 1 and columns[0].null_count else rows)
+
+
+def _write(text: pa.RecordBatch, delimiter: str, *, header: bool) -> bytes:
     target = io.BytesIO()
-    csv.write_csv(text, target, options)
+    csv.write_csv(text, target, csv.WriteOptions(include_header=header, delimiter=delimiter))
     return target.getvalue()
+
+
+def _filled(rows: bytes) -> bytes:
+    """Puts `""` on lines without a character: readers take such a line for no row at all."""
+    return b"\n".join([row or b'""' for row in rows.split(b"\n")[:-1]]) + b"\n"
 
 
 def _check_delimiter(delimiter: str) -> None:

@@ -99,3 +99,19 @@ def test_header_and_refusals() -> None:
     interval = pa.record_batch({"x": pa.array([(1, 2, 3)], pa.month_day_nano_interval())})
     with pytest.raises(TypeError, match="column 'x': a column of type month_day_nano_interval"):
         encode_csv(interval, header=True)
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ([1, None, 2], b'1\n""\n2\n'),
+        ([None, None], b'""\n""\n'),
+        ([True, None], b'true\n""\n'),
+        (["a\n\nb", None, ""], b'"a\n\nb"\n""\n""\n'),
+        ([[1], None], b'"[1]"\n""\n'),
+    ],
+)
+def test_a_null_in_the_only_column_keeps_its_row(column: list, expected: bytes) -> None:
+    batch = pa.record_batch({"na\n\nme": column})
+    assert encode_csv(batch, header=True) == b'"na\n\nme"\n' + expected
+    assert encode_csv(batch, header=False) == expected
