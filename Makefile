@@ -9,7 +9,7 @@ CHECKED := $(SOURCES) tests benchmarks demo setup.py
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage bench lint types format clean
+.PHONY: help install demo test coverage bench bench-formats pictures lint types format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,8 +34,15 @@ test: $(STAMP)  ## the suite that a person waits for; PYTEST_ARGS="-k words" pas
 coverage:  ## make test, and the branches that it left out; fails if those are too many
 	@PYTEST_ADDOPTS="--cov --cov-report=term" $(MAKE) --no-print-directory test
 
-bench: $(STAMP)  ## speed and memory against named alternatives (docs/performance.md)
+bench: $(STAMP)  ## speed and memory against named alternatives (docs/performance.md); an hour
 	$(BIN)/python benchmarks/parquet.py
+
+bench-formats: $(STAMP)  ## the same for JSON lines, CSV and Avro
+	$(BIN)/python benchmarks/formats.py
+
+pictures: $(STAMP)  ## measure and draw the pictures of docs/performance.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/pictures.py
 
 lint: $(STAMP)  ## ruff: rules and format
 	$(BIN)/ruff check $(CHECKED)

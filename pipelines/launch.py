@@ -28,6 +28,7 @@ from .failure import RunFailedError, explain
 from .job import Job, as_yaml
 from .preflight import Prepared, check, check_places, layouts_of
 from .run_folder import Claim, Claims, new_run_id, recover
+from .schemes import check_schemes
 from .stop import undo_on_signals
 
 # Beam's DirectRunner first tries to download another runner; the in-process one is what it ends at.
@@ -46,6 +47,7 @@ def run(
         RunFailedError: the run did not end well; says what is left.
     """
     options = beam_options(beam_flags)
+    check_schemes(job)
     layouts = layouts_of(job)
     for layout in layouts:
         check_places(layout)

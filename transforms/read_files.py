@@ -14,7 +14,7 @@ from .file_formats import FileFormat, format_of, inspector
 from .formats.csv_dialect import CsvDialect
 from .match_files import match_files
 from .metrics import RowCounter
-from .outcome import DEAD_LETTERS
+from .outcome import DEAD_LETTERS, TaggedDeadLetters
 from .receipts import Receipt
 from .schemas import with_one_schema
 from .splits import Split, plan_splits, read_split
@@ -129,10 +129,7 @@ def _common_format(paths: list[str]) -> FileFormat:
     return next(format_ for format_ in found if format_ is not None)
 
 
-_Tagged = (
-    beam.pvalue.TaggedOutput[Literal["receipts"], Receipt]
-    | beam.pvalue.TaggedOutput[Literal["dead_letters"], pa.RecordBatch]
-)
+_TaggedReceipt = beam.pvalue.TaggedOutput[Literal["receipts"], Receipt]
 
 
 class _ReadFn(beam.DoFn):
@@ -150,18 +147,27 @@ class _ReadFn(beam.DoFn):
         self._read = RowCounter("read")
         self._dead_lettered = RowCounter("dead_lettered")
 
-    def process(self, split: Split) -> Iterator[pa.RecordBatch | _Tagged]:
+    def process(
+        self, split: Split
+    ) -> Iterator[pa.RecordBatch | TaggedDeadLetters | _TaggedReceipt]:
         rows = 0
         for batch in _up_to(read_split(split, self._columns), self._limit):
             rows += batch.num_rows
             self._read.add(batch.num_rows)
             if metadata_of(batch, REJECTED_KEY):
                 self._dead_lettered.add(batch.num_rows)
-                dead = _dead_letters(batch, self._run_id)
-                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead)
+                yield _tagged(_dead_letters(batch, self._run_id))
             else:
                 yield _renamed(batch, self._rename)
-        yield beam.pvalue.TaggedOutput(RECEIPTS, Receipt("read", split.number, rows))
+        yield _tagged_receipt(Receipt("read", split.number, rows))
+
+
+def _tagged(dead_letters: pa.RecordBatch) -> TaggedDeadLetters:
+    return beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+
+
+def _tagged_receipt(receipt: Receipt) -> _TaggedReceipt:
+    return beam.pvalue.TaggedOutput(RECEIPTS, receipt)
 
 
 def _up_to(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:

@@ -71,8 +71,8 @@ def add_up(
         kind = receipt.kind if receipt.sink == 0 else f"{receipt.kind} by sink {receipt.sink}"
         account.rows[kind] += receipt.rows
         splits.setdefault(receipt.split, Counter())[kind] += receipt.rows
-        for code, rows, example in receipt.codes:
-            account.codes[code] += rows
+        for code, count, example in receipt.codes:
+            account.codes[code] += count
             account.examples.setdefault(code, example)
     promised = planned or {}
     for split in sorted(splits.keys() | promised.keys()):

@@ -229,6 +229,45 @@ def test_a_file_of_another_format(
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (
+            "s3://bucket/in.parquet",
+            "s3://bucket/in.parquet: s3:// needs boto3, which is not installed: "
+            "pip install 'scoreline[aws]'",
+        ),
+        (
+            "azfs://account/in.parquet",
+            "azfs://account/in.parquet: azfs:// needs azure.storage.blob, which is not installed: "
+            "pip install 'apache-beam[azure]'",
+        ),
+        (
+            "pubsub://projects/p/topics/t",
+            "pubsub://projects/p/topics/t: there is no file system pubsub://. Expected a local "
+            "path or one of azfs://, gs://, hdfs://, s3://",
+        ),
+    ],
+)
+@pytest.mark.parametrize("flag", ["--input", "--model", "--output", "--dead-letters", "--report"])
+def test_a_file_system_that_is_not_there(
+    score: Score,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flag: str,
+    path: str,
+    line: str,
+) -> None:
+    for module in ("boto3", "azure"):  # someone may have them
+        monkeypatch.setitem(sys.modules, module, None)
+    write(workdir / "in.parquet", numbers(5))
+    name = flag.lstrip("-")
+    if name in ("input", "model", "output"):
+        said(score(**{name: path}), f"scoreline: {line}")
+    else:
+        said(score(flag, path), f"scoreline: {line}")
+
+
 def test_a_folder_as_a_file(score: Score, workdir: Path) -> None:
     """A folder is its files; one without any is named with what it holds."""
     write(workdir / "in.parquet/1.parquet", numbers(5))

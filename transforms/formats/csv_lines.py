@@ -215,7 +215,7 @@ class CsvDecoder:
             ),
         )
         if not table.num_rows:
-            return pa.RecordBatch.from_pylist([], schema=table.schema), skipped
+            return pa.record_batch([[]] * len(table.schema), schema=table.schema), skipped
         return table.combine_chunks().to_batches()[0], skipped
 
     def _convert(

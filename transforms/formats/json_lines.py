@@ -153,7 +153,7 @@ class JsonLinesDecoder:
     def _try(self, lines: Lines, indices: _Indices) -> pa.RecordBatch | None:
         """Parses lines with pyarrow; None where it fails or does not find one row per line."""
         if not len(indices):
-            return pa.RecordBatch.from_pylist([], schema=self._wire)
+            return pa.record_batch([[]] * len(self._wire), schema=self._wire)
         text = lines.take(indices).join()
         read = pa_json.ReadOptions(use_threads=False, block_size=len(text) + 1)
         parse = pa_json.ParseOptions(explicit_schema=self._wire, unexpected_field_behavior="ignore")

@@ -156,7 +156,9 @@ class _Shape:
 
     def _main_kind(self) -> type:
         """Returns the kind of most values, with float for all numbers."""
-        votes = {kind: self.counts.get(kind, 0) for kind in (str, bool, dict, list)}
+        votes: dict[type, int] = {
+            kind: self.counts.get(kind, 0) for kind in (str, bool, dict, list)
+        }
         votes[float] = sum(self.counts.get(kind, 0) for kind in (int, float, _Huge))
         winner = max(votes, key=votes.__getitem__)
         return winner if votes[winner] else type(None)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import orjson
 
 _MEMBER = re.compile(
-    rb'([{,][ \t]*"([^"\\]*)"[ \t]*:[ \t]*)'  # a key without escapes
+    rb'([ \t]*[{,][ \t]*"([^"\\]*)"[ \t]*:[ \t]*)'  # a key without escapes
     rb'(?:"((?:[^"\\]|\\[^"])*)"|([^\s",{}\[\]]+))'  # a text without escaped quotes, or a token
 )
 _WORD = 16  # bytes compared at once: numpy loads 16 as fast as 8

@@ -305,8 +305,9 @@ class _Reading:
         valid = np.zeros((starts.size, 2), bool)
         valid[:, 0] = True if nulls is None else ~nulls.T.ravel()
         bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
-        buffers = [bits, pa.py_buffer(offsets), self.block.padded]
-        return pa.Array.from_buffers(pa.string(), 2 * starts.size, buffers)
+        return pa.StringArray.from_buffers(
+            2 * starts.size, pa.py_buffer(offsets), self.block.padded, bits
+        )
 
     def _read_text(self, column: int) -> _Mask:
         """Reads a text column; marks the lines whose escapes are valid."""

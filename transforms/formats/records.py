@@ -133,5 +133,4 @@ def concatenated(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     """Turns non-empty batches of one schema into one batch."""
     if len(batches) == 1:
         return batches[0]
-    table = pa.Table.from_batches(batches).combine_chunks()
-    return table.to_batches()[0]
+    return pa.concat_batches(batches)

@@ -10,12 +10,9 @@ from hypothesis import strategies as st
 from scoreline.transforms.formats.csv_dialect import CsvDialect, likely_delimiter, sniff_header
 from scoreline.transforms.formats.csv_lines import CsvDecoder, decode_csv
 from scoreline.transforms.formats.csv_quotes import (
-    open_record_start,
     split_records,
-    unsound_records,
 )
 from scoreline.transforms.formats.csv_schema import infer_csv_schema
-from scoreline.transforms.formats.lines import split_lines
 
 NAMES = ("i", "x", "s", "b")
 SCHEMA = pa.schema({"i": pa.int64(), "x": pa.float64(), "s": pa.string(), "b": pa.bool_()})
@@ -382,18 +379,3 @@ def test_what_the_csv_module_writes_is_read(values, end):
     block = out.getvalue().encode()
     decoded = assert_same_as_alone(block, MULTILINE)
     assert [tuple(row.values()) for row in decoded.batch.to_pylist()] == values
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.sampled_from(['"', ",", "a", "\n", '""', "b,", "\n1"]), max_size=40),
-    st.integers(0, 60),
-)
-def test_where_a_record_stays_open(tokens, cut):
-    """Everything before an open record is made of whole records; without one, the block is."""
-    block = "".join(tokens).encode()[:cut]
-    start = open_record_start(block, MULTILINE)
-    whole = block if start is None else block[:start]
-    assert not len(unsound_records(split_records(whole, MULTILINE), MULTILINE))
-    if start is not None:
-        assert len(unsound_records(split_lines(block[start:].split(b"\n")[0]), DIALECT))

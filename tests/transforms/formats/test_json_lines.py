@@ -11,8 +11,6 @@ from scoreline.transforms.coder import RecordBatchCoder
 from scoreline.transforms.formats.json_check import MAX_JSON_DEPTH, RecordJudge
 from scoreline.transforms.formats.json_lines import JsonLinesDecoder, decode_json_lines
 from scoreline.transforms.formats.json_schema import infer_json_schema, wire_schema
-from scoreline.transforms.formats.json_uniform import UniformParser
-from scoreline.transforms.formats.lines import split_lines
 from scoreline.transforms.formats.settled import settled
 
 FLAT = pa.schema(
@@ -290,35 +288,6 @@ def test_a_line_of_ten_megabytes():
     assert decoded.ordinals.to_pylist() == [0, 1, 2, 4]
 
 
-# ------------------------------------------------------------------ the fast way
-
-
-def test_the_fast_way_takes_plain_lines():
-    variants = [b'{"a":%d,"s":"x%d","x":null}' % (i, i) for i in range(50)]
-    variants += [b'{"a": %d, "s": null, "x": -%d.5e-3}' % (i, i) for i in range(50)]
-    variants += [b'{"a":1,"s":"t\\u00e9\\n","x":0.1}'] * 20
-    lines = split_lines(b"\n".join(variants))
-    schema = pa.schema(
-        {"a": pa.int64(), "s": pa.string(), "x": pa.float64(), "absent": pa.string()}
-    )
-    found = UniformParser(schema).parse(lines)
-    assert sum(uniform.batch.num_rows for uniform in found) == 120
-    rows = {
-        i: row
-        for u in found
-        for i, row in zip(u.indices.tolist(), u.batch.to_pylist(), strict=True)
-    }
-    for index, row in rows.items():
-        assert row == {"absent": None} | json.loads(lines[index])
-
-
-def test_the_fast_way_gives_up_on_lines_without_a_common_shape():
-    parser = UniformParser(pa.schema({"a": pa.int64()}))
-    keys = [b'{"k%d":1}' % i for i in range(5000)]
-    assert sum(len(u.indices) for u in parser.parse(split_lines(b"\n".join(keys)))) <= 4
-    assert parser.parse(split_lines(b'{"a":1}\n' * 100)) == []
-
-
 # ------------------------------------------------------------------ properties
 
 scalars = st.one_of(
@@ -343,7 +312,7 @@ typed = {
 }
 good_rows = st.fixed_dictionaries(typed)
 odd_rows = st.dictionaries(st.sampled_from([*FLAT.names, "other", "é"]), values, max_size=6)
-spaced = st.sampled_from([(",", ":"), (", ", ": ")])
+spaced = st.sampled_from([(",", ":"), (", ", ": "), (" , ", " :\t")])
 
 
 @st.composite
@@ -506,3 +475,19 @@ def test_no_schema_without_records():
 def test_an_inferred_schema_reads_unmixed_columns(rows):
     block = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
     check(block, settled(infer_json_schema(block)))
+
+
+def test_the_types_that_json_has_itself():
+    schema = pa.schema(
+        {
+            "a": pa.int8(),
+            "b": pa.float32(),
+            "c": pa.dictionary(pa.int8(), pa.string()),
+            "d": pa.date32(),
+        }
+    )
+    assert wire_schema(schema).types == [pa.int64(), pa.float64(), pa.string(), pa.string()]
+    with pytest.raises(
+        TypeError, match=r"column 'a\.b\[\]': expected a type that JSON can hold, got duration"
+    ):
+        wire_schema(pa.schema({"a": pa.struct({"b": pa.list_(pa.duration("s"))})}))
