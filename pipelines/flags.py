@@ -21,7 +21,13 @@ class _Parser(argparse.ArgumentParser):
 def score_parser() -> argparse.ArgumentParser:
     """The flags of `scoreline score`."""
     parser = _parser("score", "Score files with a trained model.")
-    _add_data_flags(parser.add_argument_group("data"))
+    data = parser.add_argument_group("data")
+    _add_input_flags(data)
+    _add_csv_flags(data)
+    _add_limit_flag(data)
+    _add_output_flags(data)
+    _add_dead_letter_flags(data)
+    _add_overwrite_flag(data)
     _add_model_flags(parser.add_argument_group("model"))
     _add_trust_flags(parser.add_argument_group("trust"))
     _add_run_flags(parser.add_argument_group("run"))
@@ -63,9 +69,7 @@ def _job_parser(verb: str, description: str) -> argparse.ArgumentParser:
         metavar="A.B=C",
         help="set one value of the job, as YAML; may be given several times",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the predictions of an earlier run"
-    )
+    _add_overwrite_flag(parser)
     return parser
 
 
@@ -79,7 +83,7 @@ def _parser(verb: str, description: str) -> argparse.ArgumentParser:
     )
 
 
-def _add_data_flags(group: Any) -> None:
+def _add_input_flags(group: Any) -> None:
     group.add_argument(
         "--input",
         action="append",
@@ -87,7 +91,24 @@ def _add_data_flags(group: Any) -> None:
         required=True,
         help="file, glob or folder; may be given several times",
     )
-    _add_format_flags(group)
+    group.add_argument(
+        "--input-format",
+        choices=FORMATS,
+        help="format of the input (default: told from the extension)",
+    )
+    group.add_argument(
+        "--columns", type=_names, metavar="A,B", help="the columns to read (default: all)"
+    )
+    group.add_argument(
+        "--rename",
+        type=_pairs,
+        default={},
+        metavar="OLD=NEW,...",
+        help="new names for columns of the input",
+    )
+
+
+def _add_output_flags(group: Any) -> None:
     group.add_argument(
         "--output",
         metavar="PATH",
@@ -108,6 +129,9 @@ def _add_data_flags(group: Any) -> None:
     group.add_argument(
         "--row-id", action="store_true", help="add a column row_id: which file, which row"
     )
+
+
+def _add_dead_letter_flags(group: Any) -> None:
     group.add_argument(
         "--dead-letters",
         metavar="PATH",
@@ -120,27 +144,9 @@ def _add_data_flags(group: Any) -> None:
         metavar="R",
         help="more dead letters per row end the run with code 3 (default: 0.05)",
     )
-    group.add_argument(
-        "--overwrite", action="store_true", help="replace the predictions of an earlier run"
-    )
 
 
-def _add_format_flags(group: Any) -> None:
-    group.add_argument(
-        "--input-format",
-        choices=FORMATS,
-        help="format of the input (default: told from the extension)",
-    )
-    group.add_argument(
-        "--columns", type=_names, metavar="A,B", help="the columns to read (default: all)"
-    )
-    group.add_argument(
-        "--rename",
-        type=_pairs,
-        default={},
-        metavar="OLD=NEW,...",
-        help="new names for columns of the input",
-    )
+def _add_csv_flags(group: Any) -> None:
     group.add_argument("--csv-delimiter", metavar="C", default=",", help="default: a comma")
     group.add_argument("--csv-quote", metavar="C", default='"', help='default: "; empty for none')
     group.add_argument(
@@ -160,8 +166,17 @@ def _add_format_flags(group: Any) -> None:
         action="store_true",
         help="quoted CSV fields may hold line breaks; each file is then read by one worker",
     )
+
+
+def _add_limit_flag(group: Any) -> None:
     group.add_argument(
         "--limit", type=_count, metavar="N", help="read at most N rows, from the start"
+    )
+
+
+def _add_overwrite_flag(group: Any) -> None:
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace the predictions of an earlier run"
     )
 
 

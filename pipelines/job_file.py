@@ -27,7 +27,9 @@ class JobValues:
 
     Attributes:
         values: with the variables filled in.
-        variables: the name of each variable that was used, with its value: never to be written.
+        variables: the name of each variable that was used, with its value. It is never written to
+            a run folder, but as a part of a path where files or rows are named: in the intent
+            (whoever rolls forward must find the files), the report's outputs, and row ids.
     """
 
     values: dict[str, Any]

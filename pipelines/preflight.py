@@ -13,7 +13,7 @@ from scoreline.models.example import example_batch
 from scoreline.models.handler import ColumnarModelHandler, Loaded
 from scoreline.models.model import Model, ModelRef, load_model, pinned
 from scoreline.models.trust import Trust
-from scoreline.transforms.file_formats import format_of
+from scoreline.transforms.file_formats import PART_EXTENSIONS, format_of
 from scoreline.transforms.layout import EXTENSION, FileLayout
 from scoreline.transforms.output_columns import ROW_ID
 from scoreline.transforms.splits import Split, plan_splits
@@ -24,8 +24,6 @@ from .fit import check_fit, input_columns
 from .inputs import Input, inspect_input
 from .job import FilesSink, Job
 from .near import near_file, near_name
-
-_PART_EXTENSIONS = {"parquet": ".parquet", "json": ".jsonl", "csv": ".csv", "avro": ".avro"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def _layout(sink: FilesSink, dead_letters: str | None, report: str | None) -> Fi
             f"the output {sink.path} is one file of the format {named}, but the format "
             f"{sink.format} was asked for: leave one of the two out."
         )
-    return FileLayout(sink.path, dead_letters, report, _PART_EXTENSIONS[sink.format or "parquet"])
+    return FileLayout(sink.path, dead_letters, report, PART_EXTENSIONS[sink.format or "parquet"])
 
 
 def check_places(layout: FileLayout) -> None:
@@ -138,21 +136,25 @@ def check(job: Job, removes: Sequence[str] = ()) -> Prepared:
     )
     loaded = handler.load_model()
     check_fit(contract, input_, job.source, model.info.name)
-    layouts = layouts_of(job)
     for sink in job.sinks:
         _check_keep(sink.keep, input_.schema)
-    single = job.source.limit is not None or any(layout.is_one_file for layout in layouts)
     return Prepared(
         job=job,
-        layouts=layouts,
+        layouts=layouts_of(job),
         model=model,
         handler=handler,
         contract=contract,
         input=input_,
-        splits=tuple(plan_splits(input_.files, single=single)),
+        splits=_splits(job, input_),
         columns=_columns(job, model, input_),
         output_schemas=tuple(_output_schemas(job, input_.schema, loaded)),
     )
+
+
+def _splits(job: Job, input_: Input) -> tuple[Split, ...]:
+    """One split where rows have to be counted off, or go to one file."""
+    one_file = any(format_of(sink.path) is not None for sink in job.sinks)
+    return tuple(plan_splits(input_.files, single=one_file or job.source.limit is not None))
 
 
 def _load(job: Job) -> Model:
@@ -160,7 +162,7 @@ def _load(job: Job) -> Model:
     if is_local(uri) and not Path(uri).is_file():
         what = "is a folder" if Path(uri).is_dir() else "does not exist"
         raise ModelError(f"cannot read --model {uri}: it {what}{near_file(uri)}")
-    if not is_local(uri) and not exists(uri):
+    if not is_local(uri) and _is_missing(uri):
         raise ModelError(f"cannot read --model {uri}: it does not exist{near_file(uri)}")
     try:
         return load_model(_model_ref(job))
@@ -169,6 +171,13 @@ def _load(job: Job) -> Model:
             raise
         schema = inspect_input(job.source, Contract(())).schema
         raise ContractError(f"{error}{input_columns(schema)}") from None
+
+
+def _is_missing(uri: str) -> bool:
+    try:
+        return not exists(uri)
+    except Exception:  # a store that does not answer: who reads the file says why
+        return False
 
 
 def _model_ref(job: Job) -> ModelRef:

@@ -7,15 +7,7 @@ def score_values(flags: dict[str, Any]) -> dict[str, Any]:
     """Turns flags into the values of a job file."""
     return {
         "name": flags["name"] or _name_of(flags["model"]),
-        "source": {
-            "type": "files",
-            "path": flags["input"],
-            "format": flags["input_format"],
-            "columns": flags["columns"],
-            "rename": flags["rename"],
-            "csv": _csv(flags),
-            "limit": flags["limit"],
-        },
+        "source": _source(flags),
         "model": {
             "uri": flags["model"],
             **{key: flags[key] for key in ("outputs", "features", "preprocess", "postprocess")},
@@ -36,6 +28,18 @@ def score_values(flags: dict[str, Any]) -> dict[str, Any]:
             "max_ratio": flags["max_dead_letter_ratio"],
         },
         "report": {"path": flags["report"]},
+    }
+
+
+def _source(flags: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "files",
+        "path": flags["input"],
+        "format": flags["input_format"],
+        "columns": flags["columns"],
+        "rename": flags["rename"],
+        "csv": _csv(flags),
+        "limit": flags["limit"],
     }
 
 

@@ -123,7 +123,7 @@ def inspect_parquet(path: str) -> ParquetInfo:
             return ParquetInfo(path, schema, tuple(map(_row_group, groups)))
     except _CORRUPT as error:
         raise UnreadableFileError(
-            f"cannot read {path} as Parquet: {error}. It may be empty, cut short, or of another "
+            f"cannot read {path} as Parquet: {str(error).rstrip('.')}. It may be empty, cut short, or of another "
             "format."
         ) from error
 

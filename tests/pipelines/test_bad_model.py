@@ -67,8 +67,15 @@ def test_a_model_that_is_a_folder(score: Score, workdir: Path) -> None:
     refused(score(model="m"), "it is a folder: m holds model.pkl")
 
 
-def test_a_model_in_a_place_that_does_not_answer(score: Score) -> None:
-    refused(score(model="nowhere://m.joblib"), "cannot read model nowhere://m.joblib")
+def test_a_model_in_a_place_that_does_not_answer(
+    score: Score, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("scoreline.transforms.storage.FileSystems.exists", fail)
+    monkeypatch.setattr("scoreline.transforms.storage.FileSystems.open", fail)
+    refused(score(model="gs://b/m.joblib"), "cannot read model gs://b/m.joblib: no route to host")
 
 
 @pytest.mark.parametrize(("made", "code"), [("0.19.2", 0), ("99.1.0", 4)])

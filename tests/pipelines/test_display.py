@@ -114,17 +114,23 @@ def wait_for(text: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("is_seen", "line"),
-    [(True, "0 of 1,000 rows, 0 rows/s"), (False, "scoring 1,000 rows for 0 s")],
+    ("total", "is_seen", "line"),
+    [
+        (1000, True, "0 of 1,000 rows, 0 rows/s"),
+        (1000, False, "scoring 1,000 rows for 0 s"),
+        (None, True, "\n0 rows, 0 rows/s"),
+        (None, False, "scoring rows for 0 s"),
+    ],
 )
 def test_a_log_gets_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    total: int | None,
     is_seen: bool,
     line: str,
 ) -> None:
     monkeypatch.setattr(display_module, "_PLAIN_SECS", 0.01)
-    with Display().progress(1000, is_seen=is_seen):
+    with Display().progress(total, is_seen=is_seen):
         assert line in wait_for(line, capsys)
 
 
