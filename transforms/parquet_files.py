@@ -123,8 +123,8 @@ def inspect_parquet(path: str) -> ParquetInfo:
             return ParquetInfo(path, schema, tuple(map(_row_group, groups)))
     except _CORRUPT as error:
         raise UnreadableFileError(
-            f"cannot read {path} as Parquet: {str(error).rstrip('.')}. It may be empty, cut short, or of another "
-            "format."
+            f"cannot read {path} as Parquet: {str(error).rstrip('.')}. It may be empty, cut short, "
+            "or of another format."
         ) from error
 
 
