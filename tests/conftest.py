@@ -1,6 +1,7 @@
 """Fixtures of whole commands: a model, and ways to run the command line."""
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from running import NUMBERS, Ended, numbers
 from sklearn.linear_model import LogisticRegression
+
+# A shell ignores SIGINT for what it starts in the background, and children inherit that: then a
+# command under test would rightly ignore it, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long one example takes says more of how busy the machine is than of the code.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
