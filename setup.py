@@ -45,10 +45,13 @@ setup(
     install_requires=[
         "apache-beam[gcp]>=2.77,<2.78",
         "fastavro>=1.8",
+        "google-cloud-pubsub>=2.21,<3",
+        "grpcio>=1.60,<2",
         "joblib>=1.3",
         "numpy>=1.26",
         "orjson>=3.9",
         "pandas>=2.2",
+        "prometheus-client>=0.20,<1",
         "pyarrow>=20",
         "pydantic>=2.7,<3",
         "PyYAML>=6",

@@ -10,7 +10,7 @@ from scoreline.transforms.outcome import DEAD_LETTERS
 from scoreline.transforms.read_files import BATCHES, RECEIPTS, ReadSplits
 from scoreline.transforms.receipts import Receipt
 
-from .job import Job
+from .job import FilesSink, Job
 from .preflight import Prepared
 
 
@@ -18,7 +18,7 @@ def build(
     pipeline: beam.Pipeline, prepared: Prepared, plan: CommitPlan
 ) -> beam.PCollection[dict[str, Any]]:
     """Builds the whole job; gives the report, as a PCollection of one dict."""
-    source = prepared.job.source
+    source = prepared.job.files_source
     read = pipeline | "Read" >> ReadSplits(
         list(prepared.splits),
         prepared.columns,
@@ -32,7 +32,7 @@ def build(
         read[RECEIPTS],
         *(
             predicted.accepted | label >> _write_predictions(prepared, plan, number)
-            for number, label in enumerate(_sink_labels(len(plan.layouts)))
+            for number, label in enumerate(sink_labels(len(plan.layouts)))
         ),
         read[DEAD_LETTERS] | "WriteDecodeDeadLetters" >> WriteParts(plan.staging, "dead_lettered"),
         conformed.dead_letters
@@ -61,10 +61,11 @@ class _HideVariables:
 
 def _write_predictions(prepared: Prepared, plan: CommitPlan, number: int) -> WriteParts:
     sink, layout = prepared.job.sinks[number], plan.layouts[number]
+    assert isinstance(sink, FilesSink)  # the job was checked
     staging = layout.staging(plan.run_id)
     return WriteParts(staging, "predicted", sink.keep, sink.row_id, layout.extension, number)
 
 
-def _sink_labels(count: int) -> list[str]:
+def sink_labels(count: int) -> list[str]:
     """Step labels: stable, whatever the sinks are."""
     return ["WritePredictions", *(f"WritePredictions{number}" for number in range(2, count + 1))]

@@ -172,9 +172,15 @@ def _start(job: "Job", flags: Flags, arguments: Arguments) -> int:
     """Runs the job to its end."""
 
     def run_job(display: "Display") -> int:
-        from .launch import run
+        if job.is_stream:
+            from .stream import Watch, run_stream
 
-        report = run(job, arguments.beam, display, overwrite=flags["overwrite"])
+            watch = Watch(flags["status_secs"], flags["metrics_port"])
+            report = run_stream(job, arguments.beam, display, watch)
+        else:
+            from .launch import run
+
+            report = run(job, arguments.beam, display, overwrite=flags["overwrite"])
         display.summary(report)
         return ExitCode(report["exit_code"])
 

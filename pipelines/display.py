@@ -9,18 +9,23 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from scoreline.transforms.metrics import rows_so_far
+from scoreline.transforms.telemetry import TELEMETRY, Telemetry
 
 from .findings import findings_text
+from .status import status_line
 from .stdout import print_document
 from .summary import summary
 
 _REFRESH_SECS = 0.25
 _PLAIN_SECS = 10.0  # how often a log gets a line of progress
+_LIVE_SECS = 0.5
+_LIVE_SNAPSHOTS = 21  # so what a terminal shows is about the last 10 s
 _JOIN_SECS = 1.0
 
 
@@ -63,9 +68,31 @@ class Display:
         if self._quiet:
             yield
             return
-        self._stopped.clear()
         show = self._show_bar if self._is_terminal else self._show_lines
-        self._thread = threading.Thread(target=show, args=(total, is_seen), daemon=True)
+        with self._showing(show, total, is_seen):
+            yield
+
+    @contextmanager
+    def stream_status(self, every_secs: float, telemetry: Telemetry = TELEMETRY) -> Iterator[None]:
+        """Shows how a stream is doing while the block runs.
+
+        A terminal has one line that is kept up to date; a log gets a line now and then.
+
+        Args:
+            every_secs: how often a log gets one; what it says is about the time since the last.
+            telemetry: of the process.
+        """
+        if self._quiet:
+            yield
+            return
+        show = self._show_live_status if self._is_terminal else self._show_status_lines
+        with self._showing(show, telemetry, every_secs):
+            yield
+
+    @contextmanager
+    def _showing(self, show: Callable[..., None], *args: Any) -> Iterator[None]:
+        self._stopped.clear()
+        self._thread = threading.Thread(target=show, args=args, daemon=True)
         self._thread.start()
         try:
             yield
@@ -106,6 +133,25 @@ class Display:
                 continue
             rows = rows_so_far("read") - before
             self.note(f"{_rows_of(rows, total)}, {rows / secs:,.0f} rows/s")
+
+    def _show_live_status(self, telemetry: Telemetry, _every_secs: float) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        recent = deque([telemetry.snapshot()], maxlen=_LIVE_SNAPSHOTS)
+        with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
+            while not self._stopped.wait(_LIVE_SECS):
+                recent.append(telemetry.snapshot())
+                line = status_line(recent[-1], recent[0])
+                live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    def _show_status_lines(self, telemetry: Telemetry, every_secs: float) -> None:
+        before = telemetry.snapshot()
+        while not self._stopped.wait(every_secs):
+            now = telemetry.snapshot()
+            self.note(status_line(now, before))
+            before = now
 
     def summary(self, report: dict[str, Any]) -> None:
         """Prints the report: as JSON on stdout if asked for, and for a person unless quiet."""

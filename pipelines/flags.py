@@ -1,11 +1,14 @@
 """Our own command-line flags, by verb. Beam's are in beam_flags.py."""
 
 import argparse
+import math
 from typing import Any, NoReturn
 
 from .errors import UsageError
 
 FORMATS = ("parquet", "json", "csv", "avro")
+
+_MAX_PORT = 65_535
 
 _EPILOG = """\
 Beam's own flags are given unchanged, anywhere after the verb: --runner, --direct_num_workers,
@@ -20,10 +23,11 @@ class _Parser(argparse.ArgumentParser):
 
 def score_parser() -> argparse.ArgumentParser:
     """The flags of `scoreline score`."""
-    parser = _parser("score", "Score files with a trained model.")
+    parser = _parser("score", "Score files or a stream with a trained model.")
     data = parser.add_argument_group("data")
     _add_input_flags(data)
     _add_csv_flags(data)
+    _add_message_flags(parser.add_argument_group("messages, for what reads a subscription"))
     _add_limit_flag(data)
     _add_output_flags(data)
     _add_dead_letter_flags(data)
@@ -38,6 +42,7 @@ def run_parser() -> argparse.ArgumentParser:
     """The flags of `scoreline run`."""
     parser = _job_parser("run", "Run a job file.")
     _add_report_flags(parser)
+    _add_status_flags(parser)
     return parser
 
 
@@ -89,12 +94,13 @@ def _add_input_flags(group: Any) -> None:
         action="append",
         metavar="PATH",
         required=True,
-        help="file, glob or folder; may be given several times",
+        help="file, glob or folder; may be given several times; or, as a stream that runs until "
+        "it is stopped, pubsub://projects/P/subscriptions/S",
     )
     group.add_argument(
         "--input-format",
-        choices=FORMATS,
-        help="format of the input (default: told from the extension)",
+        choices=(*FORMATS, "raw"),
+        help="format of the input (default: told from the extension; json for messages)",
     )
     group.add_argument(
         "--columns", type=_names, metavar="A,B", help="the columns to read (default: all)"
@@ -113,7 +119,8 @@ def _add_output_flags(group: Any) -> None:
         "--output",
         metavar="PATH",
         required=True,
-        help="folder for the predictions, or one file such as out.parquet or out.csv",
+        help="folder for the predictions, or one file such as out.parquet or out.csv; or, from a "
+        "subscription, pubsub://projects/P/topics/T",
     )
     group.add_argument(
         "--output-format",
@@ -124,7 +131,8 @@ def _add_output_flags(group: Any) -> None:
         "--keep",
         type=_names,
         metavar="A,B",
-        help="input columns to write beside the predictions (default: all)",
+        help="input columns to write beside the predictions (default: all; of messages, those of "
+        "the model)",
     )
     group.add_argument(
         "--row-id", action="store_true", help="add a column row_id: which file, which row"
@@ -135,7 +143,8 @@ def _add_dead_letter_flags(group: Any) -> None:
     group.add_argument(
         "--dead-letters",
         metavar="PATH",
-        help="where rejected rows go (default: OUTPUT/_dead_letters)",
+        help="where rejected rows go (default: OUTPUT/_dead_letters); or, from a subscription, "
+        "pubsub://projects/P/topics/T",
     )
     group.add_argument(
         "--max-dead-letter-ratio",
@@ -165,6 +174,74 @@ def _add_csv_flags(group: Any) -> None:
         "--csv-newlines-in-values",
         action="store_true",
         help="quoted CSV fields may hold line breaks; each file is then read by one worker",
+    )
+
+
+def _add_message_flags(group: Any) -> None:
+    group.add_argument(
+        "--types",
+        type=_pairs,
+        default={},
+        metavar="COLUMN=TYPE,...",
+        help="types of columns that the model does not know: string (default), int64, int32, "
+        "double, float, bool, timestamp, date",
+    )
+    group.add_argument(
+        "--avro-schema", metavar="FILE", help="the schema of messages that are Avro records"
+    )
+    group.add_argument(
+        "--attributes",
+        type=_names,
+        default=(),
+        metavar="A,B",
+        help="attributes of messages to have as columns",
+    )
+    group.add_argument(
+        "--message-id-column", metavar="NAME", help="add a column with each message's id"
+    )
+    group.add_argument(
+        "--publish-time-column",
+        metavar="NAME",
+        help="add a column with the time at which each message was published",
+    )
+    group.add_argument(
+        "--deduplicate-by",
+        metavar="COLUMN",
+        help="drop rows whose value in this column, or message_id, was seen a short while ago",
+    )
+    group.add_argument(
+        "--deduplicate-secs",
+        type=_secs,
+        default=600.0,
+        metavar="S",
+        help="for how long that is remembered (default: 600)",
+    )
+    group.add_argument(
+        "--max-latency-secs",
+        type=_secs,
+        default=0.1,
+        metavar="S",
+        help="how long a batch may take; it decides how much is taken at once (default: 0.1)",
+    )
+    group.add_argument(
+        "--flush-secs",
+        type=_secs,
+        default=1.0,
+        metavar="S",
+        help="how long rows are gathered for one file of an output folder (default: 1)",
+    )
+    group.add_argument(
+        "--stop-when-idle-secs",
+        type=_secs,
+        metavar="S",
+        help="end when no message has come for so long (default: never)",
+    )
+    group.add_argument(
+        "--pull-threads",
+        type=_count,
+        default=4,
+        metavar="N",
+        help="calls that wait for messages at a time (default: 4)",
     )
 
 
@@ -241,6 +318,23 @@ def _add_run_flags(group: Any) -> None:
         "--print-job", action="store_true", help="print the job file that these flags stand for"
     )
     _add_report_flags(group)
+    _add_status_flags(group)
+
+
+def _add_status_flags(group: Any) -> None:
+    group.add_argument(
+        "--status-secs",
+        type=_secs,
+        default=10.0,
+        metavar="S",
+        help="how often a stream writes its status (default: 10)",
+    )
+    group.add_argument(
+        "--metrics-port",
+        type=_port,
+        metavar="PORT",
+        help="serve a stream's metrics at http://127.0.0.1:PORT/metrics (default: not at all)",
+    )
 
 
 def _add_report_flags(group: Any) -> None:
@@ -263,6 +357,22 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
     return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > _MAX_PORT:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to {_MAX_PORT}, got {text!r}")
+    return int(text)
+
+
+def _secs(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds, more than 0, got {text!r}")
+    return value
 
 
 def _names(text: str) -> tuple[str, ...]:

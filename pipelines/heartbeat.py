@@ -17,9 +17,16 @@ _STALE_SECS = 60.0
 
 
 class Heartbeat:
-    """The heartbeat of one run, from `start` to `stop`."""
+    """The heartbeat of one run, from `start` to `stop`.
 
-    def __init__(self, layout: FileLayout, run_id: str):
+    Args:
+        layout: where the run writes.
+        run_id: the run's name.
+        is_shared: whether others may write there at the same time, as streams may.
+    """
+
+    def __init__(self, layout: FileLayout, run_id: str, *, is_shared: bool = False):
+        self._is_shared = is_shared
         self._path = join(layout.own_folder(run_id), HEARTBEAT)
         self._run_id = run_id
         self._run_folder = absolute(layout.run_folder(run_id))
@@ -49,7 +56,11 @@ class Heartbeat:
                 self._write(_this_process())
 
     def _write(self, process: dict[str, Any]) -> None:
-        run = {"run_id": self._run_id, "run_folder": self._run_folder}
+        run = {
+            "run_id": self._run_id,
+            "run_folder": self._run_folder,
+            "is_shared": self._is_shared,
+        }
         write_json(self._path, run | process)
 
 

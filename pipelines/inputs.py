@@ -58,7 +58,7 @@ def inspect_input(source: FilesSource, contract: Contract, removes: Sequence[str
     paths = list(dict.fromkeys(path for pattern in source.path for path in _match(pattern)))
     _check_is_not_output(paths, removes)
     format_ = source.format or _common_format(paths)
-    infos = read_heads(paths, format_, inspector(format_, _dialect(source.csv)))
+    infos = read_heads(paths, format_, inspector(format_, dialect_of(source.csv)))
     try:
         files = with_one_schema(infos)
     except SchemaMismatchError as error:
@@ -108,7 +108,12 @@ def _common_format(paths: list[str]) -> FileFormat:
     return first
 
 
-def _dialect(spec: CsvSpec) -> CsvDialect:
+def dialect_of(spec: CsvSpec) -> CsvDialect:
+    """How CSV is written, by the job.
+
+    Raises:
+        UsageError: it cannot be written like that.
+    """
     try:
         return CsvDialect(
             delimiter=spec.delimiter,

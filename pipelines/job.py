@@ -4,16 +4,20 @@ import hashlib
 import re
 from typing import Annotated, Any, Literal
 
+import pyarrow as pa
 import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PrivateAttr,
+    Tag,
     ValidationError,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
 from scoreline.models.outputs import OUTPUTS
@@ -24,6 +28,21 @@ from .job_file import hide
 from .near import near_name
 
 FileFormat = Literal["parquet", "json", "csv", "avro"]
+MessageFormat = Literal["json", "csv", "avro", "raw"]
+
+_SUBSCRIPTION = r"projects/[^/]+/subscriptions/[^/]+"
+_TOPIC = r"projects/[^/]+/topics/[^/]+"
+
+_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "int32": pa.int32(),
+    "double": pa.float64(),
+    "float": pa.float32(),
+    "bool": pa.bool_(),
+    "timestamp": pa.timestamp("us", "UTC"),
+    "date": pa.date32(),
+}
 
 
 def _listed(value: Any) -> Any:
@@ -73,6 +92,62 @@ class FilesSource(_Part):
     )
     csv: CsvSpec = Field(default_factory=CsvSpec, description="For the format csv.")
     limit: int | None = Field(None, ge=1, description="Read at most so many rows, then stop.")
+
+
+class PubSubSource(_Part):
+    """The messages of a Pub/Sub subscription, as they come: the job runs until it is stopped."""
+
+    type: Literal["pubsub"]
+    subscription: str = Field(
+        pattern=f"^{_SUBSCRIPTION}$", description="projects/PROJECT/subscriptions/NAME."
+    )
+    format: MessageFormat = Field("json", description="What a message holds: one record.")
+    types: dict[str, str] = Field(
+        default_factory=dict,
+        description="Arrow types of columns that the model does not know: {tx_id: int64}; text, "
+        "if left out.",
+    )
+    rename: dict[str, str] = Field(
+        default_factory=dict, description="New names: {name in the message: name from here on}."
+    )
+    csv: CsvSpec = Field(default_factory=CsvSpec, description="For the format csv.")
+    avro_schema: str | None = Field(
+        None, description="For the format avro: the file of the messages' schema."
+    )
+    attributes: Strings = Field((), description="Attributes of messages to have as columns.")
+    message_id: str | None = Field(None, description="Name of a column for the message's id.")
+    publish_time: str | None = Field(
+        None, description="Name of a column for the time at which the message was published."
+    )
+    deduplicate_by: str | None = Field(
+        None, description="Drop rows whose value in this column was seen, or message_id."
+    )
+    deduplicate_secs: float = Field(600.0, gt=0, description="For how long that is remembered.")
+    stop_when_idle_secs: float | None = Field(
+        None, gt=0, description="End when no message has come for so long; never if left out."
+    )
+    pull_threads: int = Field(4, ge=1, le=64, description="Calls that wait for messages at a time.")
+    max_messages_in_hand: int = Field(
+        20_000, ge=2, description="Messages pulled and not yet acknowledged, at most."
+    )
+    max_bytes_in_hand: int = Field(
+        64 * 2**20, ge=1, description="Bytes of messages that were pulled and wait, at most."
+    )
+    max_lease_secs: float = Field(
+        600.0, gt=0, description="How long a message may be in hand before it is redelivered."
+    )
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """No files."""
+        return ()
+
+    @field_validator("types")
+    @classmethod
+    def _known_types(cls, types: dict[str, str]) -> dict[str, str]:
+        for name in types.values():
+            arrow_type(name)
+        return types
 
 
 class TrustSpec(_Part):
@@ -132,16 +207,70 @@ class FilesSink(_Part):
     keep: Strings | None = Field(
         None, description="Input columns to write beside the predictions; all if left out."
     )
-    row_id: bool = Field(False, description="Add a column row_id: which file, which row.")
+    row_id: bool = Field(
+        False, description="Add a column row_id: which file, which row. A stream always has it."
+    )
+    flush_secs: float = Field(
+        1.0, gt=0, description="In a stream, how long rows are gathered for one file."
+    )
 
 
-class DeadLettersSpec(_Part):
+class PubSubSink(_Part):
+    """Predictions as messages of a Pub/Sub topic, a JSON object each."""
+
+    type: Literal["pubsub"]
+    topic: str = Field(pattern=f"^{_TOPIC}$", description="projects/PROJECT/topics/NAME.")
+    keep: Strings | None = Field(
+        None, description="Input columns to publish, as attributes too; the model's if left out."
+    )
+
+    @property
+    def path(self) -> str:
+        """How a person names it."""
+        return f"pubsub://{self.topic}"
+
+
+class FilesDeadLetters(_Part):
     """Where rejected rows go, and how many of them a run may have."""
 
+    type: Literal["files"] = "files"
     path: str | None = Field(None, description="A folder, or one file that ends in .parquet.")
     max_ratio: float = Field(
         0.05, ge=0, le=1, description="More dead letters per row end the run with code 3."
     )
+
+
+class PubSubDeadLetters(_Part):
+    """Rejected messages as messages of a Pub/Sub topic, with the reason in their attributes."""
+
+    type: Literal["pubsub"]
+    topic: str = Field(pattern=f"^{_TOPIC}$", description="projects/PROJECT/topics/NAME.")
+    max_ratio: float = Field(
+        0.05, ge=0, le=1, description="More dead letters per row end the run with code 3."
+    )
+
+    @property
+    def path(self) -> None:
+        """No files."""
+
+
+def _type_of(value: Any) -> str:
+    """Which of several kinds a part of a job is; files unless it says so."""
+    kind = value.get("type", "files") if isinstance(value, dict) else "files"
+    return getattr(value, "type", kind)
+
+
+_BY_TYPE = Discriminator(_type_of)
+Source = Annotated[
+    Annotated[FilesSource, Tag("files")] | Annotated[PubSubSource, Tag("pubsub")], _BY_TYPE
+]
+Sink = Annotated[
+    Annotated[FilesSink, Tag("files")] | Annotated[PubSubSink, Tag("pubsub")], _BY_TYPE
+]
+DeadLetters = Annotated[
+    Annotated[FilesDeadLetters, Tag("files")] | Annotated[PubSubDeadLetters, Tag("pubsub")],
+    _BY_TYPE,
+]
 
 
 class ReportSpec(_Part):
@@ -154,11 +283,14 @@ class Job(_Part):
     """One scoreline job, the same whatever runs it."""
 
     name: str = Field(min_length=1, description="Stands in reports.")
-    source: FilesSource = Field(description="What to read.")
+    source: Source = Field(description="What to read.")
     model: ModelSpec = Field(description="The model and what to ask of it.")
-    sinks: tuple[FilesSink, ...] = Field(min_length=1, description="Where predictions go.")
-    dead_letters: DeadLettersSpec = Field(
-        default_factory=DeadLettersSpec, description="Where rejected rows go."
+    max_latency_secs: float = Field(
+        0.1, gt=0, description="In a stream, how long a batch may take: it decides its size."
+    )
+    sinks: tuple[Sink, ...] = Field(min_length=1, description="Where predictions go.")
+    dead_letters: DeadLetters = Field(
+        default_factory=FilesDeadLetters, description="Where rejected rows go."
     )
     report: ReportSpec = Field(default_factory=ReportSpec, description="Where run folders go.")
 
@@ -166,10 +298,35 @@ class Job(_Part):
 
     @field_validator("sinks")
     @classmethod
-    def _distinct(cls, sinks: tuple[FilesSink, ...]) -> tuple[FilesSink, ...]:
+    def _distinct(cls, sinks: tuple[Sink, ...]) -> tuple[Sink, ...]:
         if len({sink.path.rstrip("/") for sink in sinks}) < len(sinks):
             raise ValueError("expected a path of its own for each sink, got one twice")
         return sinks
+
+    @model_validator(mode="after")
+    def _can_be_combined(self) -> "Job":
+        if self.is_stream:
+            _check_stream(self)
+        else:
+            _check_batch(self)
+        return self
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the job runs until it is stopped."""
+        return isinstance(self.source, PubSubSource)
+
+    @property
+    def files_source(self) -> FilesSource:
+        """The source of a job that is no stream."""
+        assert isinstance(self.source, FilesSource)
+        return self.source
+
+    @property
+    def messages_source(self) -> PubSubSource:
+        """The source of a stream."""
+        assert isinstance(self.source, PubSubSource)
+        return self.source
 
     @property
     def fingerprint(self) -> str:
@@ -184,6 +341,47 @@ class Job(_Part):
     def hide(self, value: Any) -> Any:
         """Puts `${NAME}` in place of what a variable held, in every string of a value."""
         return hide(value, self._variables)
+
+
+def _check_batch(job: Job) -> None:
+    for number, sink in enumerate(job.sinks):
+        if isinstance(sink, PubSubSink):
+            raise ValueError(
+                f"sinks.{number}: a job that reads files writes files; expected type files, got "
+                "pubsub. Only what reads a subscription can publish."
+            )
+    if isinstance(job.dead_letters, PubSubDeadLetters):
+        raise ValueError("dead_letters: a job that reads files writes files; got type pubsub")
+
+
+def _check_stream(job: Job) -> None:
+    if any(isinstance(sink, FilesSink) for sink in job.sinks):
+        return
+    if job.report.path is None:
+        raise ValueError(
+            "report: a topic has no folder for what a run leaves: give --report FOLDER "
+            "(report.path)"
+        )
+    if isinstance(job.dead_letters, FilesDeadLetters) and job.dead_letters.path is None:
+        raise ValueError(
+            "dead_letters: a topic has no folder for rejected rows: give --dead-letters FOLDER or "
+            "pubsub://projects/PROJECT/topics/NAME (dead_letters)"
+        )
+
+
+def arrow_type(name: str) -> pa.DataType:
+    """Turns the name of a type into the type.
+
+    Raises:
+        ValueError: there is none of this name, or messages cannot hold it.
+
+    >>> arrow_type("int64")
+    DataType(int64)
+    """
+    if name not in _TYPES:
+        hint = near_name(name, list(_TYPES))
+        raise ValueError(f"expected one of {', '.join(_TYPES)}, got {name!r}{hint}")
+    return _TYPES[name]
 
 
 def make_job(values: dict[str, Any], variables: dict[str, str] | None = None) -> Job:

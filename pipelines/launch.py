@@ -32,7 +32,7 @@ from .schemes import check_schemes
 from .stop import undo_on_signals
 
 # Beam's DirectRunner first tries to download another runner; the in-process one is what it ends at.
-_IN_PROCESS = (None, "DirectRunner", "FnApiRunner")
+IN_PROCESS = (None, "DirectRunner", "FnApiRunner")
 
 
 def run(
@@ -120,14 +120,14 @@ def _run_pipeline(
     prepared: Prepared, plan: CommitPlan, options: PipelineOptions, display: Display
 ) -> None:
     named = options.view_as(StandardOptions).runner
-    runner = FnApiRunner() if named in _IN_PROCESS else named
+    runner = FnApiRunner() if named in IN_PROCESS else named
     # What was imported stays: the collector need not look at it again and again.
     gc.freeze()
     pipeline = beam.Pipeline(runner=runner, options=options)
     build(pipeline, prepared, plan)
     # What another process reads cannot be counted here.
     mode = options.view_as(DirectOptions).direct_running_mode
-    is_seen = named in _IN_PROCESS and mode != "multi_processing"
+    is_seen = named in IN_PROCESS and mode != "multi_processing"
     planned = plan.planned
     total = sum(planned.values()) if len(planned) == len(prepared.splits) else None
     with display.progress(total, is_seen=is_seen):
@@ -172,24 +172,29 @@ def _report_head(job: Job, info: ModelInfo, runner: str | None) -> dict[str, Any
     """
     return {
         "job": job.hide(job.name),
-        "runner": "DirectRunner" if runner in _IN_PROCESS else runner,
+        "runner": "DirectRunner" if runner in IN_PROCESS else runner,
         "started_at": datetime.now(UTC).isoformat(),
-        "limit": job.source.limit,
-        "model": {
-            "name": job.hide(info.name),
-            "version": info.version,
-            "sha256": info.sha256,
-            "format": info.format,
-            "uri": job.hide(info.uri),
-            "notes": [job.hide(note) for note in info.notes],
-        },
+        "limit": job.files_source.limit,
+        "model": model_report(job, info),
+    }
+
+
+def model_report(job: Job, info: ModelInfo) -> dict[str, Any]:
+    """What a report says of the model."""
+    return {
+        "name": job.hide(info.name),
+        "version": info.version,
+        "sha256": info.sha256,
+        "format": info.format,
+        "uri": job.hide(info.uri),
+        "notes": [job.hide(note) for note in info.notes],
     }
 
 
 def _planned(prepared: Prepared) -> dict[int, int]:
     """The rows of each split, where they are known before they are read."""
     return {
-        split.number: min(rows, prepared.job.source.limit or rows)
+        split.number: min(rows, prepared.job.files_source.limit or rows)
         for split in prepared.splits
         if (rows := split.num_rows) is not None
     }

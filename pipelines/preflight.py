@@ -1,7 +1,7 @@
 """Everything that is checked before a job starts; nothing is written here."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,15 @@ from scoreline.transforms.file_formats import PART_EXTENSIONS, format_of
 from scoreline.transforms.layout import EXTENSION, FileLayout
 from scoreline.transforms.output_columns import ROW_ID
 from scoreline.transforms.splits import Split, plan_splits
-from scoreline.transforms.storage import exists, is_local
+from scoreline.transforms.storage import exists, is_local, join
 
 from .errors import UsageError
 from .fit import check_fit, input_columns
 from .inputs import Input, inspect_input
-from .job import FilesSink, Job
+from .job import FilesSink, Job, PubSubSink, Sink
 from .near import near_file, near_name
+
+_FLAG = "--features"
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,22 @@ def layouts_of(job: Job) -> tuple[FileLayout, ...]:
     Raises:
         UsageError: they would lie among each other, or a name and a format do not fit.
     """
+    sinks = [sink for sink in job.sinks if isinstance(sink, FilesSink)]
     try:
-        first = _layout(job.sinks[0], job.dead_letters.path, job.report.path)
-        return first, *(_layout(sink, None, first.run_root) for sink in job.sinks[1:])
+        if not sinks:
+            return (_layout_without_files(job),)
+        first = _layout(sinks[0], job.dead_letters.path, job.report.path)
+        return first, *(_layout(sink, None, first.run_root) for sink in sinks[1:])
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _layout_without_files(job: Job) -> FileLayout:
+    """Where a stream whose predictions all go to topics has its dead letters and its heartbeat."""
+    report = job.report.path
+    assert report is not None  # the job was checked
+    output = job.dead_letters.path or join(report, "_topics")
+    return FileLayout(output, report=report)
 
 
 def _layout(sink: FilesSink, dead_letters: str | None, report: str | None) -> FileLayout:
@@ -127,15 +140,13 @@ def check(job: Job, removes: Sequence[str] = ()) -> Prepared:
         UsageError, ContractError, UnreadableFileError: the input does not satisfy the job.
         ModelError: the model is unfit.
     """
-    model = _load(job)
-    is_direct = job.model.preprocess is None
-    contract = model.contract if is_direct else Contract(())
-    input_ = inspect_input(job.source, contract, removes)
-    handler = ColumnarModelHandler(
-        pinned(_model_ref(job), model), job.model.preprocess, job.model.postprocess
-    )
+    source = job.files_source
+    model = load(job, lambda: inspect_input(source, Contract(())).schema)
+    contract = contract_of(job, model)
+    input_ = inspect_input(source, contract, removes)
+    handler = handler_of(job, model)
     loaded = handler.load_model()
-    check_fit(contract, input_, job.source, model.info.name)
+    check_fit(contract, input_, source, model.info.name)
     for sink in job.sinks:
         _check_keep(sink.keep, input_.schema)
     return Prepared(
@@ -147,17 +158,39 @@ def check(job: Job, removes: Sequence[str] = ()) -> Prepared:
         input=input_,
         splits=_splits(job, input_),
         columns=_columns(job, model, input_),
-        output_schemas=tuple(_output_schemas(job, input_.schema, loaded)),
+        output_schemas=tuple(output_schemas(job, input_.schema, loaded)),
     )
+
+
+def contract_of(job: Job, model: Model) -> Contract:
+    """What rows must satisfy before the model: nothing where `preprocess` makes the features."""
+    return model.contract if job.model.preprocess is None else Contract(())
+
+
+def handler_of(job: Job, model: Model) -> ColumnarModelHandler:
+    """What workers call: they load the very bytes that were loaded here."""
+    spec = job.model
+    return ColumnarModelHandler(pinned(_model_ref(job), model), spec.preprocess, spec.postprocess)
 
 
 def _splits(job: Job, input_: Input) -> tuple[Split, ...]:
     """One split where rows have to be counted off, or go to one file."""
     one_file = any(format_of(sink.path) is not None for sink in job.sinks)
-    return tuple(plan_splits(input_.files, single=one_file or job.source.limit is not None))
+    single = one_file or job.files_source.limit is not None
+    return tuple(plan_splits(input_.files, single=single))
 
 
-def _load(job: Job) -> Model:
+def load(job: Job, input_schema: Callable[[], pa.Schema] | None = None) -> Model:
+    """Loads a job's model.
+
+    Args:
+        job: as the user gave it.
+        input_schema: gives the input's columns, for a message to name them.
+
+    Raises:
+        ModelError: it is unfit.
+        ContractError: it does not know its columns.
+    """
     uri = job.model.uri
     if is_local(uri) and not Path(uri).is_file():
         what = "is a folder" if Path(uri).is_dir() else "does not exist"
@@ -167,10 +200,9 @@ def _load(job: Job) -> Model:
     try:
         return load_model(_model_ref(job))
     except ContractError as error:
-        if job.model.features is not None or "--features" not in str(error):
+        if input_schema is None or job.model.features is not None or _FLAG not in str(error):
             raise
-        schema = inspect_input(job.source, Contract(())).schema
-        raise ContractError(f"{error}{input_columns(schema)}") from None
+        raise ContractError(f"{error}{input_columns(input_schema())}") from None
 
 
 def _is_missing(uri: str) -> bool:
@@ -202,13 +234,13 @@ def _columns(job: Job, model: Model, input_: Input) -> tuple[str, ...] | None:
     keeps = [sink.keep for sink in job.sinks]
     wants_all = None in keeps or job.model.preprocess or job.model.postprocess
     if wants_all:
-        return None if job.source.columns is None else job.source.columns
+        return job.files_source.columns
     kept = [name for keep in keeps for name in keep or ()]
     wanted = dict.fromkeys([*kept, *model.contract.names])
     return tuple(input_.file_names[name] for name in wanted) or None
 
 
-def _output_schemas(job: Job, schema: pa.Schema, loaded: Loaded) -> list[pa.Schema]:
+def output_schemas(job: Job, schema: pa.Schema, loaded: Loaded) -> list[pa.Schema]:
     """The schema of the predictions of each sink, found by scoring one made-up row.
 
     Where the model does not take the made-up row, the types of its outputs are left open.
@@ -217,10 +249,11 @@ def _output_schemas(job: Job, schema: pa.Schema, loaded: Loaded) -> list[pa.Sche
     return [_output_schema(sink, schema, added) for sink in job.sinks]
 
 
-def _output_schema(sink: FilesSink, schema: pa.Schema, outputs: list[pa.Field]) -> pa.Schema:
+def _output_schema(sink: Sink, schema: pa.Schema, outputs: list[pa.Field]) -> pa.Schema:
     names = schema.names if sink.keep is None else dict.fromkeys(sink.keep)
     kept = [schema.field(name) for name in names]
-    added = [*outputs, pa.field(ROW_ID, pa.string())] if sink.row_id else outputs
+    has_row_id = isinstance(sink, PubSubSink) or sink.row_id
+    added = [*outputs, pa.field(ROW_ID, pa.string())] if has_row_id else outputs
     clash = sorted({field.name for field in kept} & {field.name for field in added})
     if clash:
         raise UsageError(

@@ -24,9 +24,10 @@ from scoreline.transforms.storage import (
     remove_empty_folder,
     remove_folder,
     remove_scratch,
+    write_json,
 )
 
-from .errors import UsageError
+from .errors import ExitCode, UsageError
 from .heartbeat import Heartbeat, is_alive
 from .lock import locked
 
@@ -57,9 +58,19 @@ class _Found:
     run_folder: str
     heartbeat: dict[str, Any] | None
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is a stream."""
+        return bool(self.heartbeat and self.heartbeat.get("is_shared"))
 
-def recover(layout: FileLayout, fingerprint: str) -> Recovery:
+
+def recover(layout: FileLayout, fingerprint: str, *, is_shared: bool = False) -> Recovery:
     """Finishes or removes what interrupted runs left at an output.
+
+    Args:
+        layout: of the output.
+        fingerprint: of the job that is to write there.
+        is_shared: whether that is a stream: it may write beside other streams.
 
     Raises:
         UsageError: another run is writing there now.
@@ -70,13 +81,44 @@ def recover(layout: FileLayout, fingerprint: str) -> Recovery:
     report: dict[str, Any] | None = None
     with locked(layout.own_run_root):
         for found in _unfinished(layout):
+            if _is_beside(found, is_shared=is_shared):
+                continue
             _refuse_if_alive(layout, found)
+            if found.is_shared:
+                notes[found.run_id] = _close_stream(layout, found)
+                continue
             intent = _read_intent(found.run_folder)
             notes[found.run_id] = _settle(layout, found, has_intent=intent is not None)
             if intent is not None and intent["fingerprint"] == fingerprint:
                 report = read_json(join(found.run_folder, REPORT))
     remove_empty_folder(layout.own_run_root)
     return Recovery(report, tuple(notes.values()), tuple(notes))
+
+
+def _is_beside(found: _Found, *, is_shared: bool) -> bool:
+    """Whether both are streams and the other one lives: they do not meet."""
+    return is_shared and found.is_shared and is_alive(found.heartbeat or {})
+
+
+def _close_stream(layout: FileLayout, found: _Found) -> str:
+    """Removes the unfinished files of a stream that was killed, and says in its report that it was.
+
+    What it counted last stays with its status files; its complete files have their names already.
+    """
+    own = layout.own_folder(found.run_id)
+    staged = len(list_files(layout.staging(found.run_id)))
+    remove_folder(layout.staging(found.run_id))
+    if not exists(join(found.run_folder, REPORT)):
+        report = {"run_id": found.run_id, "exit_code": ExitCode.FAILED, "interrupted": True}
+        write_json(join(found.run_folder, REPORT), report)
+    remove(join(own, HEARTBEAT))
+    remove_scratch(join(own, HEARTBEAT))
+    remove_empty_folder(own)
+    files = "1 unfinished file" if staged == 1 else f"{staged} unfinished files"
+    return (
+        f"run {found.run_id} was killed: {files} of it removed; what it had not acknowledged is "
+        "redelivered"
+    )
 
 
 def _settle(layout: FileLayout, found: _Found, *, has_intent: bool) -> str:
@@ -137,13 +179,17 @@ class Claim:
         layout: where the run writes.
         run_id: the run's name.
         existing: the final files that were there when the user was told what would happen.
+        is_shared: whether it is a stream: that adds to what is there, beside other streams.
     """
 
-    def __init__(self, layout: FileLayout, run_id: str, existing: list[str]):
+    def __init__(
+        self, layout: FileLayout, run_id: str, existing: list[str], *, is_shared: bool = False
+    ):
+        self._is_shared = is_shared
         self._layout = layout
         self._run_id = run_id
         self._existing = existing
-        self._heartbeat = Heartbeat(layout, run_id)
+        self._heartbeat = Heartbeat(layout, run_id, is_shared=is_shared)
         self._made = _missing_folders(layout)
 
     def take(self) -> None:
@@ -154,8 +200,9 @@ class Claim:
         """
         with locked(self._layout.own_run_root):
             for found in _unfinished(self._layout):
-                _refuse_if_alive(self._layout, found)
-            if self._layout.existing() != self._existing:
+                if not _is_beside(found, is_shared=self._is_shared):
+                    _refuse_if_alive(self._layout, found)
+            if not self._is_shared and self._layout.existing() != self._existing:
                 raise UsageError(
                     f"another run has just changed {self._layout.output}. Choose another --output, "
                     "or give the command again."

@@ -8,7 +8,7 @@ from apache_beam.io.filesystem import FileSystem
 from scoreline.transforms.storage import is_local
 
 from .errors import UsageError
-from .job import Job
+from .job import FilesSink, Job
 
 # The module behind a scheme, and what brings it. The one behind gs:// is always installed.
 _NEEDS = {
@@ -32,7 +32,7 @@ def check_schemes(job: Job) -> None:
 def _paths(job: Job) -> Iterator[str]:
     yield from job.source.path
     yield job.model.uri
-    yield from (sink.path for sink in job.sinks)
+    yield from (sink.path for sink in job.sinks if isinstance(sink, FilesSink))
     yield from filter(None, (job.dead_letters.path, job.report.path))
 
 

@@ -25,6 +25,7 @@ NOTHING_STARTED = "nothing was started."
 _UNDO_LATER = "the same command removes what is left, and starts anew."
 
 _undo: Callable[[], str] | None = None
+_drain: Callable[[], None] | None = None  # what the first signal of a stream does instead
 _ended_by: int | None = None  # the thread that is ending the process
 
 
@@ -35,6 +36,15 @@ def undo_on_signals(undo: Callable[[], str]) -> None:
     """
     global _undo
     _undo = undo
+
+
+def drain_on_signals(drain: Callable[[], None]) -> None:
+    """Has the first signal call `drain` and nothing else; a second one ends the process at once.
+
+    `drain` is called in a thread of its own, even while the main thread is deep in C code.
+    """
+    global _drain
+    _drain = drain
 
 
 def end_on_signals() -> None:
@@ -51,12 +61,17 @@ def end_on_signals() -> None:
 
 def _watch(read: int) -> None:
     number = os.read(read, 1)[0]
+    if _drain is not None:
+        _drain()
+        os.read(read, 1)
+        _end(signal.SIGINT)
     time.sleep(_PATIENCE_SECS)
     _end(number)
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:
-    _end(number)
+    if _drain is None:
+        _end(number)
 
 
 def _end(number: int) -> None:

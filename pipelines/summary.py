@@ -5,6 +5,8 @@ import math
 import shlex
 from typing import Any
 
+from .durations import duration_text
+
 _BOLD, _RED, _YELLOW, _END = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
 _MIN_EXAMPLE = 20  # characters; on a terminal that is narrower than this, lines wrap
 
@@ -20,11 +22,13 @@ def summary(report: dict[str, Any], *, width: int | None = None, color: bool = F
     rows = [
         ("read", f"{report['rows']['read']:,} rows{_limit(report)}"),
         ("predicted", f"{report['rows']['predicted']:,}"),
+        *_deduplicated(report),
         ("dead letters", _dead_letters(report)),
         *_codes(report),
         ("model", f"{report['model']['name']}, version {report['model']['version']}"),
         *(("", _paint(note, _YELLOW, color)) for note in report["model"]["notes"]),
         ("time", f"{report['duration_secs']:.1f} s, {report['rows_per_sec']:,} rows/s"),
+        *_latency(report),
         *_outputs(report),
     ]
     if report["rows"]["dead_lettered"]:
@@ -47,6 +51,24 @@ def _paint(text: str, code: str, color: bool) -> str:
 def _limit(report: dict[str, Any]) -> str:
     limit = report.get("limit")
     return f", where --limit {limit} ended the run" if limit == report["rows"]["read"] else ""
+
+
+def _deduplicated(report: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = report["rows"].get("deduplicated")
+    return [("deduplicated", f"{rows:,}")] if rows else []
+
+
+def _latency(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Of a stream, where any message came."""
+    latency = report.get("latency")
+    if not latency or not latency["messages"]:
+        return []
+    p50, p99, most = (duration_text(latency[f"{name}_secs"]) for name in ("p50", "p99", "max"))
+    return [("latency", f"p50 {p50}, p99 {p99}, at most {most} (from publishing to writing)")]
+
+
+def _is_stream(report: dict[str, Any]) -> bool:
+    return "latency" in report
 
 
 def _outputs(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -91,9 +113,10 @@ def _broken(report: dict[str, Any]) -> list[str]:
     """The limits that the run broke."""
     lines = []
     if report["unaccounted"]:
+        written = "." if _is_stream(report) else ": was the input written to during the run?"
         lines.append(
             "rows are not accounted for: " + "; ".join(report["unaccounted"]) + ". The predictions "
-            "are there, but do not rely on them: was the input written to during the run?"
+            "are there, but do not rely on them" + written
         )
     if _is_over(report):
         lines.append(
@@ -115,16 +138,23 @@ def _next(report: dict[str, Any]) -> list[str]:
     rows = report["rows"]
     if not rows["dead_lettered"]:
         return []
-    where = json.dumps(report["dead_letters_output"], ensure_ascii=False)
+    lines = _look(report["dead_letters_output"])
+    if _is_over(report):
+        ratio = math.ceil(100 * rows["dead_lettered"] / rows["read"]) / 100
+        overwrite = "" if _is_stream(report) else "--overwrite "  # a stream goes on where it was
+        lines.append(
+            f"if you expect so many, give the same command with:  {overwrite}"
+            f"--max-dead-letter-ratio {ratio:g}"
+        )
+    return lines
+
+
+def _look(dead_letters: str) -> list[str]:
+    if dead_letters.startswith("pubsub://"):
+        return []  # whoever subscribed to the topic has them
+    where = json.dumps(dead_letters, ensure_ascii=False)
     code = (
         f"import pyarrow.parquet as pq; print(pq.read_table({where}, "
         'columns=["row_id", "error_code", "error_message"]).to_pandas().to_string())'
     )
-    lines = [f"look at them:  python -c {shlex.quote(code)}"]
-    if _is_over(report):
-        ratio = math.ceil(100 * rows["dead_lettered"] / rows["read"]) / 100
-        lines.append(
-            "if you expect so many, give the same command with:  --overwrite "
-            f"--max-dead-letter-ratio {ratio:g}"
-        )
-    return lines
+    return [f"look at them:  python -c {shlex.quote(code)}"]

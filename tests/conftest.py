@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from emulator import Emulator, emulator_fixture
 from running import NUMBERS, Ended, numbers
 from sklearn.linear_model import LogisticRegression
 
@@ -35,6 +36,12 @@ def classifier_file(classifier: LogisticRegression, tmp_path_factory: Any) -> Pa
     path: Path = tmp_path_factory.mktemp("models") / "churn.joblib"
     joblib.dump(classifier, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    """A Pub/Sub emulator, one for each worker; tests make topics of their own."""
+    yield from emulator_fixture()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from scoreline.models.reserved import user_columns
 
-from .identity import positions, row_ids, source_of
+from .identity import event_times, positions, row_ids, source_of
 
 DEAD_LETTER_SCHEMA = pa.schema(
     [
@@ -73,7 +73,7 @@ def _dead_letters(
         "error_message": reasons.messages,
         "payload": payloads,
         "payload_encoding": [encoding] * rows,
-        "event_time": [None] * rows,
+        "event_time": event_times(rejected),
         "failed_at": [now] * rows,
         "attempt": [1] * rows,
         "model_version": [model_version] * rows,

@@ -1,14 +1,22 @@
 """Row identity: which source object a row came from, and where in it.
 
-The source is one entry of the batch's metadata, the position one reserved integer column. That
-costs the fast path eight bytes a row; the text `source#position` is only made where it is written.
+The source is one entry of the batch's metadata, the position one reserved column: integers for the
+rows of files, which costs the fast path eight bytes a row, and the ids of messages. The text
+`source#position` is only made where it is written.
 """
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scoreline.models.reserved import OFFSET_KEY, POSITION, SOURCE_KEY, metadata_of, with_metadata
+from scoreline.models.reserved import (
+    EVENT_TIME,
+    OFFSET_KEY,
+    POSITION,
+    SOURCE_KEY,
+    metadata_of,
+    with_metadata,
+)
 
 
 def identify(batch: pa.RecordBatch, source: str, first: int, split: int) -> pa.RecordBatch:
@@ -41,6 +49,27 @@ def identify_records(
     return with_metadata(_identified(batch, ordinals, source, split), offset=str(offset))
 
 
+def identify_messages(
+    batch: pa.RecordBatch, message_ids: pa.Array, publish_times: pa.Array, source: str
+) -> pa.RecordBatch:
+    """Gives the rows of a batch the ids of the messages that they came in, and their times.
+
+    Args:
+        batch: one row for each message.
+        message_ids: of each row, as text.
+        publish_times: of each row; they become the event time.
+        source: where the messages came from: `projects/P/subscriptions/S`.
+
+    >>> ids, times = pa.array(["17"]), pa.array([0], pa.timestamp("us", "UTC"))
+    >>> batch = identify_messages(pa.record_batch({"x": [7]}), ids, times, "subscriptions/s")
+    >>> row_ids(batch).to_pylist()
+    ['subscriptions/s#17']
+    """
+    bare = batch.replace_schema_metadata(None)
+    identified = bare.append_column(POSITION, message_ids)
+    return with_metadata(identified.append_column(EVENT_TIME, publish_times), source=source)
+
+
 def _identified(
     batch: pa.RecordBatch, positions: pa.Array, source: str, split: int
 ) -> pa.RecordBatch:
@@ -67,3 +96,11 @@ def positions(batch: pa.RecordBatch) -> pa.Array:
 def source_of(batch: pa.RecordBatch) -> str:
     """The source object of all rows of a batch; empty where it carries no identity."""
     return metadata_of(batch, SOURCE_KEY)
+
+
+def event_times(batch: pa.RecordBatch) -> pa.Array:
+    """When what each row tells of happened; null where the batch does not say."""
+    type_ = pa.timestamp("us", "UTC")
+    if EVENT_TIME not in batch.schema.names:
+        return pa.nulls(batch.num_rows, type_)
+    return batch.column(EVENT_TIME).cast(type_)

@@ -13,8 +13,10 @@ from .storage import absolute, exists, join, list_files
 
 EXTENSION = ".parquet"
 
-_PREDICTIONS = re.compile(r"part-\d{5,}(-\d{3,})?\.(parquet|jsonl|csv|avro)")
-_DEAD_LETTERS = re.compile(r"part-\d{5,}-[a-z]+(-\d{3,})?\.parquet")
+# The number of the split, as a batch job names its parts; or the run, its worker and a number.
+_NUMBER = r"(\d{5,}|\d{8}T\d{6}Z-[0-9a-f]{6}-[0-9a-f]{8}-\d{6,})"
+_PREDICTIONS = re.compile(rf"part-{_NUMBER}(-\d{{3,}})?\.(parquet|jsonl|csv|avro)")
+_DEAD_LETTERS = re.compile(rf"part-{_NUMBER}-[a-z]+(-\d{{3,}})?\.parquet")
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from typing import Literal
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from scoreline.models.reserved import SPLIT_KEY, metadata_of
 
+from .dead_letter_codes import DeadLetterCodes
 from .output_columns import output_columns
 from .part_writer import PartWriter
 from .receipts import Receipt
@@ -85,7 +85,7 @@ class _WritePartsFn(beam.DoFn):
         self._part.writer.write(columns)
         self._part.rows += columns.num_rows
         if self._kind == "dead_lettered":
-            self._part.note_codes(columns)
+            self._part.codes.note(columns)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         self._finish_part()
@@ -113,23 +113,7 @@ class _Part:
         self.split = split
         self.writer = writer
         self.rows = 0
-        self._codes: dict[str, tuple[int, str]] = {}
-
-    def note_codes(self, dead_letters: pa.RecordBatch) -> None:
-        stage, code = dead_letters.column("stage"), dead_letters.column("error_code")
-        keys = pc.binary_join_element_wise(stage, code, "/")
-        for entry in keys.value_counts():
-            key, rows = entry["values"].as_py(), entry["counts"].as_py()
-            first = keys.index(key).as_py()
-            seen, example = self._codes.get(key, (0, _example(dead_letters, first)))
-            self._codes[key] = (seen + rows, example)
+        self.codes = DeadLetterCodes()
 
     def receipt(self, kind: Literal["predicted", "dead_lettered"], sink: int) -> Receipt:
-        codes = tuple((code, rows, example) for code, (rows, example) in self._codes.items())
-        return Receipt(kind, self.split, self.rows, self.writer.path, codes, sink)
-
-
-def _example(dead_letters: pa.RecordBatch, row: int) -> str:
-    where = dead_letters.column("row_id")[row].as_py()
-    message = dead_letters.column("error_message")[row].as_py()
-    return f"{where}: {message}" if where else str(message)
+        return Receipt(kind, self.split, self.rows, self.writer.path, self.codes.entries(), sink)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from emulator import Emulator
+from live import Scene
 from running import Ended, numbers, write
 from sudden import BIG, SMALL, WRECK, Moment, Popen
 
@@ -75,3 +77,10 @@ def start(workdir: Path) -> Iterator[Callable[..., Popen]]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def scene(emulator: Emulator, workdir: Path, classifier_file: Path) -> Iterator[Scene]:
+    """Topics of its own on the emulator, and the streams and publishers between them."""
+    with Scene(emulator, workdir, classifier_file) as scene:
+        yield scene

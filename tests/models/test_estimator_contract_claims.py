@@ -56,7 +56,7 @@ def _every_estimator_of_sklearn() -> Iterator[tuple[str, Any]]:
             continue
         for number, instance in enumerate(instances):
             if "random_state" in instance.get_params():
-                # A code book by chance can give both classes one code, and such a model takes words.
+                # By chance a code book gives both classes one code: such a model takes words.
                 instance.set_params(random_state=0)
             yield f"{name}-{number}", instance
 

@@ -18,6 +18,7 @@ from running import alike, write
 
 from scoreline.pipelines import display as display_module
 from scoreline.pipelines.display import Display
+from scoreline.transforms.telemetry import Telemetry
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 SLOW = ["--preprocess", "odd_models:slow", "--allow-code"]
@@ -186,3 +187,49 @@ def test_a_dumb_terminal_gets_plain_lines(
     with Display().progress(7):
         time.sleep(0.1)
     assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    """Of a stream that has scored 7 messages."""
+    telemetry = Telemetry()
+    telemetry.set_state("pulling")
+    telemetry.count("read", 7)
+    telemetry.model_version = "abc"
+    return telemetry
+
+
+def test_a_log_gets_a_status_line_now_and_then(
+    telemetry: Telemetry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Display().stream_status(0.01, telemetry):
+        shown = wait_for("messages/s, p50 -, p99 -, oldest in hand -, dead letters 0", capsys)
+        assert "model abc\n" in shown
+        telemetry.set_state("retrying", "503")
+        assert "retrying (503): 0 messages/s" in wait_for("retrying", capsys)
+
+
+def test_quiet_shows_no_status(telemetry: Telemetry, capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(quiet=True).stream_status(0.001, telemetry):
+        time.sleep(0.05)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_has_one_line_that_lives(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(display_module, "_LIVE_SECS", 0.005)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    display = Display()
+    with display.stream_status(3600, telemetry):
+        shown = wait_for("messages/s", capsys)
+        display.note("a note stands above it")
+        telemetry.set_state("draining")
+        shown += wait_for("draining: ", capsys)
+    shown += capsys.readouterr().err
+    lines = ESCAPES.sub("", shown).replace("\r", "\n").splitlines()
+    assert "a note stands above it" in lines
+    assert all(len(line) <= 60 for line in lines)
+    assert shown.endswith("\x1b[2K")  # the line is gone when the summary comes

@@ -83,3 +83,47 @@ def test_rows_that_are_not_accounted_for() -> None:
     text = summary(REPORT | {"unaccounted": ["split 0: 5 rows planned, but 4 read"]})
     assert "rows are not accounted for: split 0: 5 rows planned, but 4 read" in text
     assert "do not rely on them" in text
+
+
+STREAM = REPORT | {
+    "rows": {"read": 1200, "predicted": 190, "dead_lettered": 10, "deduplicated": 1000},
+    "latency": {"messages": 200, "p50_secs": 0.0724, "p99_secs": 0.101, "max_secs": 1.5},
+    "outputs": ["pubsub://projects/p/topics/t", "out"],
+}
+
+
+def test_a_stream_says_what_was_deduplicated_and_how_long_it_took() -> None:
+    lines = summary(STREAM).splitlines()
+    assert "predicted              190" in lines
+    assert "deduplicated           1,000" in lines
+    assert (
+        "latency                p50 72 ms, p99 101 ms, at most 1.5 s (from publishing to writing)"
+        in lines
+    )
+    assert "predictions            pubsub://projects/p/topics/t" in lines
+
+
+def test_a_stream_without_a_message_has_no_latency() -> None:
+    nothing = {"messages": 0, "p50_secs": None, "p99_secs": None, "max_secs": None}
+    rows = {"read": 0, "predicted": 0, "dead_lettered": 0, "deduplicated": 0}
+    text = summary(STREAM | {"latency": nothing, "rows": rows})
+    assert "latency" not in text
+    assert "deduplicated" not in text
+
+
+def test_a_stream_needs_no_overwrite() -> None:
+    rows = {"read": 3, "predicted": 2, "dead_lettered": 1}
+    text = summary(STREAM | {"rows": rows})
+    assert text.endswith("the same command with:  --max-dead-letter-ratio 0.34")
+
+
+def test_dead_letters_in_a_topic_are_not_read_from_a_file() -> None:
+    text = summary(STREAM | {"dead_letters_output": "pubsub://projects/p/topics/d"})
+    assert "rejected rows          pubsub://projects/p/topics/d" in text
+    assert "look at them" not in text
+
+
+def test_messages_that_are_not_accounted_for() -> None:
+    text = summary(STREAM | {"unaccounted": ["1200 rows read, but 1199 came out"]})
+    assert "do not rely on them." in text
+    assert "was the input written to" not in text

@@ -13,7 +13,7 @@ from scoreline.transforms.dead_letters import (
     raw_dead_letters,
     to_dead_letters,
 )
-from scoreline.transforms.identity import identify, identify_records
+from scoreline.transforms.identity import identify, identify_messages, identify_records
 
 
 def reasons(rows):
@@ -104,3 +104,14 @@ def test_records_that_were_never_rows_keep_their_bytes():
         None,
         "100+3",
     )
+
+
+def test_what_came_in_a_message_keeps_its_time():
+    times = pa.array([datetime(2024, 5, 1, tzinfo=UTC), None], pa.timestamp("us", "UTC"))
+    rows = pa.record_batch({"x": [1, 2]})
+    batch = identify_messages(rows, pa.array(["17", "18"]), times, "subscriptions/s")
+    dead = to_dead_letters(batch, reasons(2), "run", None)
+    assert dead.schema.equals(DEAD_LETTER_SCHEMA)
+    assert dead.column("event_time").equals(times)
+    assert dead.column("row_id").to_pylist() == ["subscriptions/s#17", "subscriptions/s#18"]
+    assert decode_payload(dead.column("payload")[1].as_py()).to_pylist() == [{"x": 2}]

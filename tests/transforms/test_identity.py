@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from scoreline.models.reserved import SPLIT_KEY, metadata_of, user_columns
 from scoreline.transforms.identity import (
+    event_times,
     identify,
+    identify_messages,
     identify_records,
     positions,
     row_ids,
@@ -51,3 +53,22 @@ def test_text_records_are_numbered_within_their_block():
     assert row_ids(batch.slice(1)).to_pylist() == ["a.csv#4096+5"]
     assert metadata_of(batch, SPLIT_KEY) == "2"
     assert user_columns(batch).schema.names == ["x"]
+
+
+def test_messages_have_their_ids_and_times():
+    ids, times = pa.array(["17", "4"]), pa.array([0, 5], pa.timestamp("us", "UTC"))
+    batch = pa.record_batch({"x": [1, 2]}).replace_schema_metadata({"scoreline.offset": "9"})
+    identified = identify_messages(batch, ids, times, "projects/p/subscriptions/s")
+    assert user_columns(identified).to_pylist() == batch.to_pylist()
+    assert positions(identified).to_pylist() == ["17", "4"]
+    assert row_ids(identified).to_pylist() == [
+        "projects/p/subscriptions/s#17",
+        "projects/p/subscriptions/s#4",
+    ]
+    assert event_times(identified).equals(times)
+    assert row_ids(identified.slice(1)).to_pylist() == ["projects/p/subscriptions/s#4"]
+
+
+def test_rows_of_files_have_no_event_time():
+    batch = identify(pa.record_batch({"x": [1, 2]}), "f.parquet", 0, 0)
+    assert event_times(batch).equals(pa.nulls(2, pa.timestamp("us", "UTC")))

@@ -1,0 +1,63 @@
+"""Turns a command line of scoreline's into the same, with a count of its bundles on the side.
+
+::
+
+    python benchmarks/bundles.py counts.txt score --model m.joblib ...
+
+Each second the file gets a line: how many bundles Beam's in-process runner has run so far, and the
+resident memory of the process in bytes.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from apache_beam.runners.portability.fn_api_runner.fn_runner import BundleManager
+
+from scoreline.pipelines.cli import console
+
+_EVERY_SECS = 1.0
+
+
+def resident_bytes() -> int:
+    """Returns the resident memory of this process."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def counted(run: Callable[..., Any], bundles: list[int]) -> Callable[..., Any]:
+    """Turns the function that runs a bundle into one that counts its calls in `bundles[0]`."""
+    numbers = count(1)
+
+    def run_and_count(*args: Any, **kwargs: Any) -> Any:
+        bundles[0] = next(numbers)
+        return run(*args, **kwargs)
+
+    return run_and_count
+
+
+def write_counts(path: Path, bundles: list[int]) -> None:
+    """Appends a line each second, for ever."""
+    with path.open("a", buffering=1) as file:
+        while True:
+            file.write(f"{bundles[0]} {resident_bytes()}\n")
+            time.sleep(_EVERY_SECS)
+
+
+def main() -> None:
+    """Counts and runs the command line."""
+    path, words = Path(sys.argv[1]), sys.argv[2:]
+    bundles = [0]
+    BundleManager.process_bundle = counted(BundleManager.process_bundle, bundles)
+    threading.Thread(target=write_counts, args=(path, bundles), daemon=True).start()
+    sys.argv = ["scoreline", *words]
+    console()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""Turns a program and a load into what was measured: one emulator, one run, one set of figures.
+
+As in measure.py only the standard library is imported: publisher, subscriber and the arithmetic are
+programs of their own.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fresh_emulator import ACK_DEADLINE_SECS, INPUT, INPUT_TOPIC, OUTPUT, Emulator, fresh_emulator
+from inputs import WORK
+from live import Live, live
+from measure import Command, Sample, run
+from schedule import Phase, total
+from stream_programs import bundles, script, stream
+
+WARM_SECS = 5.0  # of a steady rate, before latencies count
+
+_READY = ("100:0.1", "--first-id", str(10**9))  # ten messages that collect.py leaves out
+_READY_SECS = 90.0
+_IDLE = ("--stop-when-idle-secs", "3")
+_PROGRAM_SECS = 900.0
+_LATE_SECS = 1.0  # a publisher that is further behind does not publish at the rate that is claimed
+_SETTLE_SECS = 5.0  # after the start, before idle CPU counts
+_WARM_BUNDLES = 5_000  # before memory counts
+_BUNDLES_PER = 20_000
+_SHORT = ("--flush-secs", "0.001", "--max-latency-secs", "0.001")
+_BUNDLE_RATE = 400.0  # messages a second, one a request: more than there are bundles
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one run of a program gave."""
+
+    sample: Sample
+    figures: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A fresh emulator and a folder."""
+
+    emulator: Emulator
+    folder: Path
+
+    def run(self, *argv: str) -> str:
+        """Runs a program beside the one that is measured; returns what it says."""
+        ended = subprocess.run(
+            argv,
+            env=os.environ | dict(self.emulator.environment),
+            capture_output=True,
+            text=True,
+            timeout=_PROGRAM_SECS,
+        )
+        if ended.returncode:
+            raise RuntimeError(f"{' '.join(argv[1:3])}: {ended.stderr[-2000:]}")
+        return ended.stdout
+
+    @contextmanager
+    def start(self, *argv: str) -> Iterator["subprocess.Popen[str]"]:
+        """Starts a program beside the one that is measured."""
+        environment = os.environ | dict(self.emulator.environment)
+        with subprocess.Popen(
+            argv, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def publish(self, *words: str) -> dict[str, Any]:
+        """Publishes a schedule; raises RuntimeError if the machine was too busy for it."""
+        said: dict[str, Any] = json.loads(self.run(*script("publish.py", INPUT_TOPIC, *words)))
+        if said["late_secs"] > _LATE_SECS:
+            raise RuntimeError(
+                f"the publisher was {said['late_secs']:.1f} s behind: the machine is too busy"
+            )
+        return said
+
+    def arrays(self, name: str) -> Path:
+        """The file with what a subscription gave."""
+        return self.folder / f"{name}.npz"
+
+    def figures(self, what: str, *words: str) -> dict[str, Any]:
+        """Turns what was collected into figures."""
+        found: dict[str, Any] = json.loads(self.run(*script("figures.py", what, *words)))
+        return found
+
+
+def backlog(program: str, num_messages: int, secs: float | None = None) -> Trial:
+    """Scores what waits in a subscription: messages a second, scored and published.
+
+    Args:
+        program: one of `stream_programs.PROGRAMS`.
+        num_messages: how many wait.
+        secs: how long to run; by default until nothing has come for a while.
+    """
+    with _bench() as bench:
+        bench.publish("--backlog", str(num_messages))
+        if secs is None:
+            command = stream(program, bench.emulator, bench.folder, *_IDLE)
+            sample, wanted = run(command), num_messages
+        else:
+            sample, wanted = _run_for(stream(program, bench.emulator, bench.folder), secs), 0
+        said = _collect(bench, OUTPUT, wanted, idle_secs=5)
+        figures = bench.figures("rate", str(bench.arrays("out"))) | said
+        if wanted and figures["messages"] != wanted:
+            raise RuntimeError(f"{program} published {figures['messages']} of {wanted} messages")
+        return Trial(sample, figures)
+
+
+def latency(program: str, per_sec: float, secs: float) -> Trial:
+    """Scores messages at a steady rate: percentiles of the time from publish to published."""
+    phases = (Phase(per_sec, WARM_SECS), Phase(per_sec, secs))
+    return _fed(program, phases, "latency")
+
+
+def surge(phases: Sequence[Phase]) -> Trial:
+    """Has scoreline go through a surge: p99 over time, and when it is back."""
+    return _fed("scoreline", phases, "surge")
+
+
+def memory(num_messages: int) -> Trial:
+    """Has scoreline work off a backlog whose predictions nobody keeps: its peak memory."""
+    with _bench(keep_output=False) as bench:
+        bench.publish("--backlog", str(num_messages))
+        sample = run(stream("scoreline", bench.emulator, bench.folder, *_IDLE))
+        rows = _report(bench)["rows"]
+        if rows["predicted"] != num_messages:
+            raise RuntimeError(f"scoreline reports {rows} of {num_messages} messages")
+        return Trial(sample, {"messages": num_messages})
+
+
+def idle(secs: float) -> Trial:
+    """Has scoreline wait for messages that do not come: its CPU seconds a second."""
+    with _bench() as bench, _ready("scoreline", bench, 0) as (program, _):
+        time.sleep(_SETTLE_SECS)
+        before, began = program.cpu_secs(), time.perf_counter()
+        time.sleep(secs)
+        cores = (program.cpu_secs() - before) / (time.perf_counter() - began)
+        return Trial(program.stop(), {"cores": cores})
+
+
+def drain(per_sec: float, secs: float) -> Trial:
+    """Stops scoreline while messages come: how long it takes and what it leaves behind.
+
+    The sample's `wall_secs` are those from SIGTERM to the end of the process.
+    """
+    with _bench() as bench, _ready("scoreline", bench, 0) as (program, collector):
+        argv = script("publish.py", INPUT_TOPIC, Phase(per_sec, 10 * secs).word)
+        with bench.start(*argv) as publisher:
+            time.sleep(secs)
+            sample, ended = program.stop(), time.time()
+            publisher.terminate()
+            published = json.loads(_said(publisher))["published"]
+        _collect(bench, INPUT, 0, idle_secs=1.5 * ACK_DEADLINE_SECS, name="in")
+        collector.terminate()
+        _said(collector)
+        paths = (str(bench.arrays("in")), str(bench.arrays("out")))
+        left = bench.figures("leftovers", *paths, str(published), str(ended))
+        if left["lost"]:
+            raise RuntimeError(f"messages were lost, or are leased for longer: {left}")
+        return Trial(sample, left)
+
+
+def many_bundles(num_bundles: int) -> Trial:
+    """Has scoreline run many short bundles: how its memory grows, in bytes per 20,000 of them.
+
+    Raises:
+        RuntimeError: it does not end well, or its report does not hold all messages.
+    """
+    with _bench(keep_output=False) as bench:
+        command = bundles(bench.emulator, bench.folder, *_SHORT)
+        words = (Phase(_BUNDLE_RATE, 10 * _PROGRAM_SECS).word, "--per-request", "1")
+        with live(command) as program:
+            with bench.start(*script("publish.py", INPUT_TOPIC, *words)) as publisher:
+                counts = _wait_for_bundles(bench, program, num_bundles)
+                publisher.terminate()
+                published = json.loads(_said(publisher))["published"]
+            time.sleep(_SETTLE_SECS)
+            sample = program.stop()
+        rows = _report(bench)["rows"]
+        if rows["predicted"] < published:
+            raise RuntimeError(f"scoreline reports {rows} of {published} messages")
+        warm = [pair for pair in counts if pair[0] >= min(_WARM_BUNDLES, num_bundles // 10)]
+        slope = statistics.linear_regression(*zip(*warm, strict=True)).slope
+        figures = {"bundles": counts[-1][0], "bytes_per_20000": slope * _BUNDLES_PER}
+        return Trial(sample, figures | {"counts": counts[:: max(1, len(counts) // 100)]})
+
+
+@contextmanager
+def _bench(*, keep_output: bool = True) -> Iterator[_Bench]:
+    WORK.mkdir(exist_ok=True)
+    with (
+        fresh_emulator(keep_output=keep_output) as emulator,
+        tempfile.TemporaryDirectory(dir=WORK, prefix="stream-") as folder,
+    ):
+        yield _Bench(emulator, Path(folder))
+
+
+@contextmanager
+def _ready(
+    program: str, bench: _Bench, num_messages: int
+) -> Iterator[tuple[Live, "subprocess.Popen[str]"]]:
+    """Runs a program and a subscriber to its output; the first predictions have come."""
+    words = (OUTPUT, "--to", str(bench.arrays("out")), "--messages", str(num_messages))
+    collect = script("collect.py", *words, "--idle-secs", str(_READY_SECS))
+    with (
+        live(stream(program, bench.emulator, bench.folder)) as started,
+        bench.start(*collect) as collector,
+    ):
+        bench.publish(*_READY)
+        assert collector.stdout is not None
+        if collector.stdout.readline() != "ready\n":
+            started.check()
+            raise RuntimeError(f"{program} published nothing within {_READY_SECS:.0f} s")
+        yield started, collector
+
+
+def _fed(program: str, phases: Sequence[Phase], what: str) -> Trial:
+    """Feeds a program by a schedule and takes figures of what came out."""
+    words = [phase.word for phase in phases]
+    with _bench() as bench, _ready(program, bench, total(phases)) as (started, collector):
+        bench.publish(*words)
+        _said(collector)
+        sample = started.stop()
+        return Trial(sample, bench.figures(what, str(bench.arrays("out")), *words))
+
+
+def _run_for(command: Command, secs: float) -> Sample:
+    with live(command) as program:
+        time.sleep(secs)
+        return program.stop()
+
+
+def _collect(
+    bench: _Bench, subscription: str, num_messages: int, *, idle_secs: float, name: str = "out"
+) -> dict[str, Any]:
+    words = (subscription, "--to", str(bench.arrays(name)), "--messages", str(num_messages))
+    said = bench.run(*script("collect.py", *words, "--idle-secs", str(idle_secs)))
+    found: dict[str, Any] = json.loads(said.splitlines()[-1])
+    return found
+
+
+def _said(process: "subprocess.Popen[str]") -> str:
+    """Waits for the end of a program beside and returns its last line."""
+    said, _ = process.communicate(timeout=_PROGRAM_SECS)
+    if process.returncode:
+        raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
+    return said.splitlines()[-1]
+
+
+def _report(bench: _Bench) -> dict[str, Any]:
+    """Reads the report that scoreline has left."""
+    (path,) = (bench.folder / "runs").rglob("report.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def _wait_for_bundles(bench: _Bench, program: Live, num_bundles: int) -> list[tuple[int, int]]:
+    """Waits for so many bundles; returns bundles and resident bytes, second by second."""
+    path = bench.folder / "bundles.txt"
+    deadline = time.monotonic() + _PROGRAM_SECS
+    while time.monotonic() < deadline:
+        program.check()
+        lines = path.read_text().splitlines() if path.exists() else []
+        if lines and int(lines[-1].split()[0]) >= num_bundles:
+            return [(int(bundle), int(size)) for bundle, size in map(str.split, lines)]
+        time.sleep(1)
+    raise RuntimeError(f"scoreline ran fewer than {num_bundles} bundles: {lines[-1:]}")

@@ -1,0 +1,87 @@
+"""Wires a stream: messages to decode to conform to predict to sinks, all in one fused stage."""
+
+from functools import partial
+
+import apache_beam as beam
+import pyarrow as pa
+
+from scoreline.transforms import Conform, Predict
+from scoreline.transforms.decode import Decode
+from scoreline.transforms.deduplicate import Deduplicate
+from scoreline.transforms.read_pubsub import ReadPubSub
+from scoreline.transforms.stream_files import WriteStreamFiles
+from scoreline.transforms.write_pubsub import PublishDeadLetters, WritePubSub
+
+from .build import sink_labels
+from .job import FilesSink, PubSubDeadLetters
+from .stream_preflight import PreparedStream
+
+Batches = beam.PCollection[pa.RecordBatch]
+
+
+def build_stream(pipeline: beam.Pipeline, prepared: PreparedStream, run_id: str) -> None:
+    """Builds the whole stream; the steps have the labels that they have in a batch job."""
+    spec = prepared.job.messages_source
+    decode = Decode(
+        prepared.reading,
+        rename=spec.rename,
+        attributes={name: name for name in spec.attributes},
+        message_id=spec.message_id,
+        publish_time=spec.publish_time,
+        run_id=run_id,
+    )
+    decoded = pipeline | "Read" >> ReadPubSub(prepared.source) | "Decode" >> decode
+    rows = decoded.accepted
+    if spec.deduplicate_by is not None:
+        deduplicate = Deduplicate(spec.deduplicate_by, spec.deduplicate_secs)
+        rows = rows | "Deduplicate" >> deduplicate
+    conformed = rows | "Conform" >> Conform(prepared.contract, run_id)
+    predicted = conformed.accepted | "Predict" >> Predict(prepared.handler, run_id)
+    refused = _write_predictions(predicted.accepted, prepared, run_id)
+    write_dead_letters = partial(_write_dead_letters, prepared=prepared, run_id=run_id)
+    write_dead_letters(decoded.dead_letters, "Decode")
+    write_dead_letters(conformed.dead_letters, "Conform")
+    write_dead_letters(predicted.dead_letters, "Predict")
+    for number, dead_letters in enumerate(refused, start=1):
+        write_dead_letters(dead_letters, f"Publish{number}")
+
+
+def _write_predictions(rows: Batches, prepared: PreparedStream, run_id: str) -> list[Batches]:
+    """Writes to all sinks; gives the dead letters of those that have some."""
+    layouts = iter(prepared.layouts)
+    refused = []
+    labels = sink_labels(len(prepared.job.sinks))
+    for number, (sink, label) in enumerate(zip(prepared.job.sinks, labels, strict=True)):
+        keep = prepared.keeps[number]
+        if isinstance(sink, FilesSink):
+            write = WriteStreamFiles(next(layouts), run_id, "predicted", keep, sink=number)
+            rows | label >> write
+        else:
+            publish = WritePubSub(
+                sink.topic,
+                keep,
+                sink.keep or (),
+                run_id=run_id,
+                retry_secs=_retry_secs(prepared),
+                sink=number,
+            )
+            refused.append(rows | label >> publish)
+    return refused
+
+
+def _write_dead_letters(
+    dead_letters: Batches, stage: str, prepared: PreparedStream, run_id: str
+) -> None:
+    spec = prepared.job.dead_letters
+    label = f"Write{stage}DeadLetters"
+    if isinstance(spec, PubSubDeadLetters):
+        publish = PublishDeadLetters(spec.topic, retry_secs=_retry_secs(prepared))
+        dead_letters | label >> publish
+    else:
+        write = WriteStreamFiles(prepared.layouts[0], run_id, "dead_lettered")
+        dead_letters | label >> write
+
+
+def _retry_secs(prepared: PreparedStream) -> float:
+    """As long as the messages are ours."""
+    return prepared.source.max_lease_secs

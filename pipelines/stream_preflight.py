@@ -1,0 +1,245 @@
+"""Everything that is checked before a stream starts; nothing is pulled, nothing is written."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import grpc
+import pyarrow as pa
+
+from scoreline.models.contract import Contract
+from scoreline.models.handler import ColumnarModelHandler
+from scoreline.models.model import Model
+from scoreline.transforms.deduplicate import MESSAGE_ID
+from scoreline.transforms.formats.messages import MessageReading
+from scoreline.transforms.layout import FileLayout
+from scoreline.transforms.leases import reason
+from scoreline.transforms.pubsub_client import client
+from scoreline.transforms.pubsub_source import PubSubSource
+from scoreline.transforms.storage import open_file
+
+from .errors import UsageError
+from .inputs import dialect_of
+from .job import FilesSink, Job, PubSubDeadLetters, PubSubSink, arrow_type
+from .job import PubSubSource as SourceSpec
+from .near import near_name
+from .preflight import contract_of, handler_of, layouts_of, load, output_schemas
+
+T = TypeVar("T")
+
+_FLUSH_SECS = 1.0  # of dead letters, where no sink says otherwise
+
+
+@dataclass(frozen=True)
+class PreparedStream:
+    """A stream that can start.
+
+    Attributes:
+        job: as the user gave it.
+        layouts: where its files go, for each sink of files; one at least, for the run folder.
+        model: loaded here; workers load the same bytes or refuse.
+        handler: for RunInference.
+        contract: what `Conform` checks; empty where `preprocess` makes the features.
+        source: what to read.
+        reading: how a message becomes columns.
+        schema: the columns of a decoded message, as the job names them.
+        keeps: the input columns to write, for each sink.
+        output_schemas: of the predictions, for each sink.
+    """
+
+    job: Job
+    layouts: tuple[FileLayout, ...]
+    model: Model
+    handler: ColumnarModelHandler
+    contract: Contract
+    source: PubSubSource
+    reading: MessageReading
+    schema: pa.Schema
+    keeps: tuple[tuple[str, ...], ...]
+    output_schemas: tuple[pa.Schema, ...]
+
+
+def check_stream(job: Job) -> PreparedStream:
+    """Checks a stream against its model and against the service.
+
+    Raises:
+        UsageError, ContractError: the job does not fit together, or the service refuses a part.
+        ModelError: the model is unfit.
+    """
+    spec = job.messages_source
+    model = load(job)
+    contract = contract_of(job, model)
+    payload, untyped = _payload_schema(job, contract)
+    schema = _with_message_columns(payload, spec)
+    # By default what the model and the job name: nobody knows what else messages hold.
+    keeps = tuple(tuple(schema.names) if sink.keep is None else sink.keep for sink in job.sinks)
+    if spec.deduplicate_by not in (None, MESSAGE_ID, *schema.names):
+        raise UsageError(
+            f"--deduplicate-by {spec.deduplicate_by}: expected {MESSAGE_ID} or one of the columns "
+            f"{schema.names}{near_name(str(spec.deduplicate_by), schema.names)}"
+        )
+    handler = handler_of(job, model)
+    loaded = handler.load_model()
+    _check_topics(job)
+    return PreparedStream(
+        job=job,
+        layouts=layouts_of(job),
+        model=model,
+        handler=handler,
+        contract=contract,
+        source=_source(job),
+        reading=_reading(spec, payload, untyped),
+        schema=schema,
+        keeps=keeps,
+        output_schemas=tuple(output_schemas(_kept(job, keeps), schema, loaded)),
+    )
+
+
+def _payload_schema(job: Job, contract: Contract) -> tuple[pa.Schema, frozenset[str]]:
+    """The columns to read of each message, as the job names them; and those of no known type.
+
+    A feature that is a number is read as double, as nobody knows whether fractions come later.
+    """
+    spec = job.messages_source
+    types = {name: arrow_type(type_) for name, type_ in spec.types.items()}
+    if not contract.names and not types:
+        raise UsageError(
+            "a stream has no file to tell the columns from, and --preprocess hides the model's: "
+            "name them all with --types COLUMN=TYPE,... (source.types)"
+        )
+    added = {*spec.attributes, spec.message_id, spec.publish_time}
+    for feature in contract.features:
+        default = pa.float64() if feature.kind == "number" else pa.string()
+        if feature.name not in added:
+            types.setdefault(feature.name, default)
+    known = set(types)
+    wanted = [name for sink in job.sinks for name in sink.keep or ()]
+    for name in [*wanted, *([spec.deduplicate_by] if spec.deduplicate_by else [])]:
+        if name not in added and name != MESSAGE_ID:
+            types.setdefault(name, pa.string())
+    return pa.schema(list(types.items())), frozenset(set(types) - known)
+
+
+def _with_message_columns(payload: pa.Schema, spec: SourceSpec) -> pa.Schema:
+    added: list[tuple[str, pa.DataType]] = [(name, pa.string()) for name in spec.attributes]
+    if spec.message_id:
+        added.append((spec.message_id, pa.string()))
+    if spec.publish_time:
+        added.append((spec.publish_time, pa.timestamp("us", "UTC")))
+    names = [*payload.names, *(name for name, _ in added)]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UsageError(f"the columns {repeated} would come from two parts of a message")
+    return pa.schema([*payload, *(pa.field(name, type_) for name, type_ in added)])
+
+
+def _kept(job: Job, keeps: tuple[tuple[str, ...], ...]) -> Job:
+    """The job with what it means written out: a stream's rows always have a row_id."""
+    sinks = []
+    for sink, keep in zip(job.sinks, keeps, strict=True):
+        row_id = {"row_id": True} if isinstance(sink, FilesSink) else {}
+        sinks.append(sink.model_copy(update={"keep": keep, **row_id}))
+    return job.model_copy(update={"sinks": tuple(sinks)})
+
+
+def _reading(spec: SourceSpec, payload: pa.Schema, untyped: frozenset[str]) -> MessageReading:
+    old = {new: name for name, new in spec.rename.items()}
+    fields = [field.with_name(old.get(field.name, field.name)) for field in payload]
+    if spec.format == "csv" and spec.csv.names is None:
+        raise UsageError(
+            "a message of the format csv has no header: name its fields in order with "
+            "--csv-header A,B,... (source.csv.header: false and source.csv.names)"
+        )
+    try:
+        return MessageReading(
+            spec.format,
+            pa.schema(fields),
+            frozenset(old.get(name, name) for name in untyped),
+            replace(dialect_of(spec.csv), header=False),
+            _avro_schema(spec),
+        )
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from None
+
+
+def _avro_schema(spec: SourceSpec) -> str | None:
+    if spec.format != "avro":
+        return None
+    if spec.avro_schema is None:
+        raise UsageError(
+            "a message of the format avro does not say its schema: give the file of it with "
+            "--avro-schema FILE (source.avro_schema)"
+        )
+    try:
+        with open_file(spec.avro_schema) as file:
+            text: str = file.read().decode()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read --avro-schema {spec.avro_schema}: {error}") from None
+    return text
+
+
+def _source(job: Job) -> PubSubSource:
+    spec = job.messages_source
+    found = _asked(
+        f"--input pubsub://{spec.subscription}",
+        "roles/pubsub.viewer and roles/pubsub.subscriber",
+        lambda: client().describe_subscription(spec.subscription),
+    )
+    flushes = [sink.flush_secs for sink in job.sinks if isinstance(sink, FilesSink)]
+    return PubSubSource(
+        spec.subscription,
+        deadline_secs=found.ack_deadline_secs,
+        bundle_secs=min(flushes, default=_FLUSH_SECS),
+        max_latency_secs=job.max_latency_secs,
+        pull_threads=spec.pull_threads,
+        max_messages=spec.max_messages_in_hand,
+        max_bytes=spec.max_bytes_in_hand,
+        max_lease_secs=max(spec.max_lease_secs, math.ceil(found.ack_deadline_secs)),
+        stop_when_idle_secs=spec.stop_when_idle_secs,
+        attributes=bool(spec.attributes),
+    )
+
+
+def _check_topics(job: Job) -> None:
+    topics = {
+        f"--output pubsub://{sink.topic}": sink.topic
+        for sink in job.sinks
+        if isinstance(sink, PubSubSink)
+    }
+    if isinstance(job.dead_letters, PubSubDeadLetters):
+        topics[f"--dead-letters pubsub://{job.dead_letters.topic}"] = job.dead_letters.topic
+    for flag, topic in topics.items():
+        _asked(
+            flag,
+            "roles/pubsub.viewer and roles/pubsub.publisher",
+            lambda topic=topic: client().check_topic(topic),  # type: ignore[misc]
+        )
+
+
+def _asked(flag: str, roles: str, ask: Callable[[], T]) -> T:
+    """Asks the service for a part of the job.
+
+    Raises:
+        UsageError: it is not there, may not be seen, or the service does not answer.
+    """
+    try:
+        return ask()
+    except grpc.RpcError as error:
+        raise UsageError(f"{flag}: {_said(error, roles)}") from None
+    except Exception as error:  # no credentials, no network: whatever a library raises
+        raise UsageError(
+            f"{flag}: cannot talk to Pub/Sub: {type(error).__name__}: {error}. For the emulator, "
+            "set PUBSUB_EMULATOR_HOST; else log in with gcloud auth application-default login."
+        ) from None
+
+
+def _said(error: grpc.RpcError, roles: str) -> str:
+    code = error.code() if isinstance(error, grpc.Call) else None
+    if code == grpc.StatusCode.NOT_FOUND:
+        return "there is none of this name. Create it, or check project and spelling."
+    if code == grpc.StatusCode.PERMISSION_DENIED:
+        return f"no permission: it takes {roles}. {reason(error)}"
+    if code == grpc.StatusCode.INVALID_ARGUMENT:
+        return f"no such name is possible: {reason(error)}"
+    return f"Pub/Sub does not answer: {reason(error)}"

@@ -1,0 +1,334 @@
+"""A subscription as an unbounded source of batches, acknowledged when their effect is durable.
+
+Beam's wrapper drives the reader through bundles: it asks for batches until the bundle's time is up
+or nothing is there, cuts a checkpoint mark, lets the sinks flush and calls `finalize_checkpoint`.
+Only then are the messages of the bundle acknowledged. A mark names its bundle by number; what the
+number stands for never leaves the process that pulled (acknowledging has to happen there anyway),
+so a runner's checkpoints stay small.
+"""
+
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.io.unbounded_source import CheckpointMark, UnboundedReader, UnboundedSource
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
+
+from .coder import RecordBatchCoder
+from .drain import is_draining, on_drain
+from .leases import Lease, Leases
+from .messages import message_columns
+from .pubsub_client import check_path, client
+from .puller import Pulled, Puller
+from .telemetry import TELEMETRY
+
+_IDLE_SECS = 1.0  # a bundle costs 4 ms whatever it holds: one a second is 0.4 % of a core
+_MIN_ROWS, _MAX_ROWS = 100, 5_000  # of a batch; from here on a larger one is hardly cheaper a row
+_SHARE = 0.5  # of the wanted latency that a batch may take; the other half is for it to come
+_SMOOTHING = 0.2  # how fast the estimate of what a row takes follows
+_SETTLE_SECS = 30.0  # what the last acknowledgements get, once a reader has closed
+_CLOSING = threading.Lock()
+_closing: list[threading.Thread] = []
+
+
+@dataclass(frozen=True)
+class PubSubSource(UnboundedSource):
+    """One reader of a subscription.
+
+    Attributes:
+        subscription: `projects/PROJECT/subscriptions/NAME`.
+        deadline_secs: the subscription's acknowledgement deadline.
+        bundle_secs: how long a bundle is held open for more: how often files are flushed.
+        max_latency_secs: how long a batch may take: it decides how much is taken at once.
+        pull_threads: how many calls wait for messages at a time.
+        max_messages: in hand at a time, from pull to acknowledgement.
+        max_bytes: of payloads that were pulled and not taken yet.
+        max_lease_secs: how long a message may be in hand.
+        stop_when_idle_secs: end when nothing has come for so long; never if None.
+        attributes: whether attributes and ordering keys are wanted.
+        index: tells several readers of one subscription apart.
+    """
+
+    subscription: str
+    deadline_secs: float = 10.0
+    bundle_secs: float = 1.0
+    max_latency_secs: float = 0.1
+    pull_threads: int = 4
+    max_messages: int = 20_000
+    max_bytes: int = 64 * 2**20
+    max_lease_secs: float = 600.0
+    stop_when_idle_secs: float | None = None
+    attributes: bool = False
+    index: int = 0
+
+    def __post_init__(self) -> None:
+        check_path(self.subscription, "subscriptions")
+        for name in ("bundle_secs", "max_latency_secs", "pull_threads", "max_messages"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
+
+    def split(
+        self,
+        desired_num_splits: int,  # noqa: ARG002  Beam passes it
+        options: object | None = None,  # noqa: ARG002
+    ) -> list["PubSubSource"]:
+        """One: splits of one source would all be read by one worker, one after the other."""
+        return [self]
+
+    def create_reader(
+        self,
+        options: object | None,  # noqa: ARG002  Beam passes it
+        checkpoint_mark: CheckpointMark | None,  # noqa: ARG002
+    ) -> "PubSubReader":
+        """A new reader: what an earlier one had not acknowledged comes again by itself."""
+        return PubSubReader(self)
+
+    def get_checkpoint_mark_coder(self) -> beam.coders.Coder:
+        """Marks are two short words."""
+        return _MarkCoder()
+
+    def default_output_coder(self) -> beam.coders.Coder:
+        """Of batches."""
+        return RecordBatchCoder()
+
+
+@dataclass(frozen=True)
+class PubSubMark(CheckpointMark):
+    """Names the messages of one bundle of one reader."""
+
+    reader: str
+    bundle: int
+
+    def finalize_checkpoint(self) -> None:
+        """Acknowledges the messages of the bundle, in the background and with retries.
+
+        In another process than the one that pulled there is nothing to do: the service redelivers.
+        """
+        bundle = _OPEN_BUNDLES.pop((self.reader, self.bundle), None)
+        if bundle is not None:
+            bundle.acknowledge()
+
+
+@dataclass
+class _Bundle:
+    """The messages of a bundle whose mark was cut and not finalized yet."""
+
+    leases: Leases
+    taken: list[Lease]
+
+    def acknowledge(self) -> None:
+        messages = sum(len(lease.ack_ids) for lease in self.taken)
+        TELEMETRY.count("read", messages)
+        self.leases.acknowledge(self.taken)
+
+
+_OPEN_BUNDLES: dict[tuple[str, int], _Bundle] = {}
+
+
+class _MarkCoder(beam.coders.Coder):
+    def encode(self, mark: PubSubMark) -> bytes:
+        return f"{mark.reader} {mark.bundle}".encode()
+
+    def decode(self, encoded: bytes) -> PubSubMark:
+        reader, bundle = encoded.decode().split()
+        return PubSubMark(reader, int(bundle))
+
+    def is_deterministic(self) -> bool:
+        return True
+
+
+class PubSubReader(UnboundedReader):
+    """Gives what was pulled as batches; see `messages.MESSAGE_SCHEMA`."""
+
+    def __init__(self, source: PubSubSource):
+        self._source = source
+        self._id = uuid.uuid4().hex
+        self._leases = Leases(
+            client(), source.subscription, source.deadline_secs, source.max_lease_secs
+        )
+        self._puller = Puller(
+            client(),
+            source.subscription,
+            self._leases,
+            threads=source.pull_threads,
+            max_messages=source.max_messages,
+            max_bytes=source.max_bytes,
+            attributes=source.attributes,
+        )
+        self._forget_drain = on_drain(self._puller.wake)
+        self._bundle = 0
+        self._taken: list[Lease] = []  # in the bundle so far
+        self._taken_messages = 0
+        self._bundle_ends: float | None = None
+        self._pace = _Pace(source.max_latency_secs)
+        self._last_came = time.monotonic()
+        self._current: pa.RecordBatch | None = None
+        self._oldest = time.time()
+        self._is_done = False
+        TELEMETRY.set_state("pulling", "")
+
+    def start(self) -> bool:
+        """Waits for the first batch."""
+        return self.advance()
+
+    def advance(self) -> bool:
+        """Waits for the next batch; False ends the bundle, or the stream if it is to end.
+
+        Beam asks readers not to wait here. But its in-process runner asks again at once, and a
+        bundle costs 4 ms whatever it holds: polling each 20 ms would keep a fifth of a core busy.
+        """
+        self._pace.note_end()
+        if is_draining():
+            return self._end()
+        if self._taken_messages >= self._source.max_messages / 2:
+            return False  # pulling waits for acknowledgements, and those for the bundle's end
+        ends = self._bundle_ends
+        until = time.monotonic() + _IDLE_SECS if ends is None else ends
+        pulled = self._puller.take(self._pace.rows, until)
+        if not pulled:
+            return self._nothing_came()
+        self._take(pulled)
+        return True
+
+    def get_current(self) -> pa.RecordBatch:
+        """The batch."""
+        assert self._current is not None
+        return self._current
+
+    def get_current_timestamp(self) -> Timestamp:
+        """When the oldest message of the batch was published."""
+        return Timestamp.of(self._oldest)
+
+    def get_watermark(self) -> Timestamp:
+        """When the oldest message in hand was published; the end of time once all is done.
+
+        The service can redeliver older ones: they are late then.
+        """
+        if self._is_done:
+            return MAX_TIMESTAMP
+        oldest = self._leases.oldest()
+        return Timestamp.of(time.time() - _IDLE_SECS if oldest is None else oldest)
+
+    def get_checkpoint_mark(self) -> PubSubMark:
+        """Names the messages that were given since the last mark."""
+        self._bundle += 1
+        mark = PubSubMark(self._id, self._bundle)
+        if self._taken:
+            bundle = _Bundle(self._leases, self._taken)
+            _OPEN_BUNDLES[mark.reader, mark.bundle] = bundle
+        self._taken, self._taken_messages, self._bundle_ends = [], 0, None
+        return mark
+
+    def close(self) -> None:
+        """Hands back what was pulled and not given, or given and not marked: its bundle failed.
+
+        What was marked stays leased: it may still be acknowledged.
+        """
+        self._forget_drain()
+        thread = threading.Thread(target=self._close, name="scoreline-close", daemon=True)
+        with _CLOSING:
+            _closing.append(thread)
+        thread.start()
+
+    def _close(self) -> None:
+        self._leases.hand_back(self._taken)
+        self._taken = []
+        self._puller.close()
+        self._leases.settled(_SETTLE_SECS)
+        self._leases.close()
+
+    def _take(self, pulled: list[Pulled]) -> None:
+        now = time.monotonic()
+        if self._bundle_ends is None:
+            self._bundle_ends = now + self._source.bundle_secs
+        self._last_came = now
+        self._taken += [each.lease for each in pulled]
+        self._oldest = min(each.lease.oldest for each in pulled)
+        self._current = _batch(pulled, self._source)
+        self._taken_messages += self._current.num_rows
+        self._pace.note_start(self._current.num_rows)
+        self._tell()
+
+    def _tell(self) -> None:
+        TELEMETRY.in_hand(self._leases.num_messages, self._puller.num_bytes, self._leases.oldest())
+
+    def _nothing_came(self) -> bool:
+        idle_secs = self._source.stop_when_idle_secs
+        now = time.monotonic()
+        self._tell()
+        if is_draining() or (idle_secs is not None and now - self._last_came >= idle_secs):
+            return self._end()
+        return False
+
+    def _end(self) -> bool:
+        TELEMETRY.set_state("draining", "")
+        self._is_done = True
+        return False
+
+
+class _Pace:
+    """How many rows a batch may have so that it takes no longer than wanted."""
+
+    def __init__(self, max_latency_secs: float):
+        self._secs = _SHARE * max_latency_secs
+        self._secs_per_row: float | None = None
+        self._started: tuple[float, int] | None = None
+
+    @property
+    def rows(self) -> int:
+        if not self._secs_per_row:
+            return _MIN_ROWS * 5
+        return max(_MIN_ROWS, min(_MAX_ROWS, int(self._secs / self._secs_per_row)))
+
+    def note_start(self, rows: int) -> None:
+        self._started = time.monotonic(), rows
+
+    def note_end(self) -> None:
+        if self._started is None:
+            return
+        (started, rows), self._started = self._started, None
+        if rows < _MIN_ROWS:
+            return  # says more of what a batch costs than of what a row does
+        secs = (time.monotonic() - started) / rows
+        before = self._secs_per_row
+        self._secs_per_row = secs if before is None else before + _SMOOTHING * (secs - before)
+
+
+def settle(timeout_secs: float) -> bool:
+    """Waits until every reader of this process that has closed is done with its messages.
+
+    Returns:
+        Whether all was acknowledged or handed back in time.
+    """
+    deadline = time.monotonic() + timeout_secs
+    with _CLOSING:
+        threads = list(_closing)
+        _closing.clear()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
+
+
+def _batch(pulled: list[Pulled], source: PubSubSource) -> pa.RecordBatch:
+    first = pulled[0]
+    attributes = None if first.attributes is None else _joined(pulled, "attributes")
+    keys = None if first.ordering_keys is None else _joined(pulled, "ordering_keys")
+    return message_columns(
+        _joined(pulled, "payloads"),
+        _joined(pulled, "message_ids"),
+        np.array(_joined(pulled, "publish_micros"), np.int64),
+        attributes,
+        keys,
+        source=source.subscription,
+    )
+
+
+def _joined(pulled: list[Pulled], field: str) -> list[Any]:
+    if len(pulled) == 1:
+        return getattr(pulled[0], field)
+    return [value for each in pulled for value in getattr(each, field)]

@@ -1,0 +1,204 @@
+"""Pulls messages in threads of its own, as far ahead as flow control lets it."""
+
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from .leases import Lease, Leases, reason
+from .pubsub_client import PubsubClient
+from .telemetry import TELEMETRY
+from .trouble import Trouble
+
+_MAX_PULL = 1_000  # messages of one request: the service's own limit
+_PULL_SECS = 60.0  # the service answers an empty pull before, so nothing is lost with the call
+_LAST_PULLS_SECS = 1.0  # what calls in flight get to return: a cancelled one may have leased
+_MAX_QUEUE = 4_000  # messages that wait for the reader; more would only wait, leased
+
+
+@dataclass(slots=True)
+class Pulled:
+    """The messages of one pull, field by field, and their lease."""
+
+    lease: Lease
+    payloads: list[bytes]
+    message_ids: list[str]
+    publish_micros: list[int]
+    attributes: list[tuple[tuple[str, str], ...]] | None
+    ordering_keys: list[str] | None
+    num_bytes: int
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+
+class Puller:
+    """What was pulled from one subscription and not taken yet.
+
+    Args:
+        client: of this process.
+        subscription: to pull from.
+        leases: that the messages are added to.
+        threads: how many calls may wait for messages at a time.
+        max_messages: in hand, taken ones included.
+        max_bytes: of payloads that were not taken yet.
+        attributes: whether attributes and ordering keys are wanted.
+    """
+
+    def __init__(
+        self,
+        client: PubsubClient,
+        subscription: str,
+        leases: Leases,
+        *,
+        threads: int,
+        max_messages: int,
+        max_bytes: int,
+        attributes: bool,
+    ):
+        self._client = client
+        self._subscription = subscription
+        self._leases = leases
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._attributes = attributes
+        self._queue: deque[Pulled] = deque()
+        self._messages = 0
+        self._bytes = 0
+        self._in_flight: set[Future[Any]] = set()
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._trouble = Trouble(subscription)
+        self._threads = [
+            threading.Thread(target=self._work, name=f"scoreline-pull-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def take(self, max_messages: int, until: float) -> list[Pulled]:
+        """What has come, at most so many messages but at least one pull; waits for the first.
+
+        Args:
+            max_messages: of all pulls together, if they are several.
+            until: by the monotonic clock, when to give nothing.
+        """
+        taken: list[Pulled] = []
+        with self._changed:
+            timeout_secs = max(0.0, until - time.monotonic())
+            self._changed.wait_for(lambda: self._queue or self._stopped, timeout_secs)
+            while not self._stopped and self._queue:
+                if taken and sum(map(len, taken)) + len(self._queue[0]) > max_messages:
+                    break
+                taken.append(self._queue.popleft())
+            self._messages -= sum(map(len, taken))
+            self._bytes -= sum(pulled.num_bytes for pulled in taken)
+            self._changed.notify_all()
+        return taken
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the payloads that wait to be taken."""
+        return self._bytes
+
+    def wake(self) -> None:
+        """Has pulling and waiting end at once."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Stops pulling and hands back what was not taken."""
+        self.wake()
+        deadline = time.monotonic() + _LAST_PULLS_SECS
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        with self._changed:
+            late = list(self._in_flight)
+        for future in late:
+            future.cancel()
+        for thread in self._threads:
+            thread.join(_LAST_PULLS_SECS)
+        with self._changed:
+            left, self._queue = list(self._queue), deque()
+            self._messages = self._bytes = 0
+        self._leases.hand_back(pulled.lease for pulled in left)
+
+    def _work(self) -> None:
+        while (room := self._room()) > 0:
+            response = self._pull(room)
+            if response is not None and response.received_messages:
+                self._put(self._unpack(response.received_messages))
+
+    def _room(self) -> int:
+        """How many messages may be pulled; waits until it is one at least. 0 at the end."""
+        with self._changed:
+            while not self._stopped:
+                room = min(
+                    self._max_messages - self._leases.num_messages, _MAX_QUEUE - self._messages
+                )
+                if room > 0 and self._bytes < self._max_bytes:
+                    return min(room, _MAX_PULL)
+                # What is acknowledged makes room, too, without telling us.
+                self._changed.wait(0.02)
+        return 0
+
+    def _pull(self, room: int) -> Any:
+        with self._changed:
+            if self._stopped:
+                return None
+            future = self._client.start_pull(self._subscription, room, _PULL_SECS)
+            self._in_flight.add(future)
+        try:
+            response = future.result()
+        except grpc.RpcError as error:
+            self._failed(error)
+            return None
+        except grpc.FutureCancelledError:
+            return None
+        finally:
+            with self._changed:
+                self._in_flight.discard(future)
+        if self._trouble.reason:
+            self._trouble.succeeded()
+            TELEMETRY.set_state("pulling", "")
+        return response
+
+    def _failed(self, error: grpc.RpcError) -> None:
+        is_call = isinstance(error, grpc.Call)
+        if self._stopped or (is_call and error.code() == grpc.StatusCode.DEADLINE_EXCEEDED):
+            return  # nothing came
+        wait_secs = self._trouble.failed(reason(error))
+        TELEMETRY.set_state("retrying", self._trouble.reason)
+        with self._changed, suppress(RuntimeError):
+            self._changed.wait_for(lambda: self._stopped, wait_secs)
+
+    def _put(self, pulled: Pulled) -> None:
+        with self._changed:
+            self._queue.append(pulled)
+            self._messages += len(pulled)
+            self._bytes += pulled.num_bytes
+            self._changed.notify_all()
+
+    def _unpack(self, received: Any) -> Pulled:
+        messages = [each.message for each in received]
+        payloads = [message.data for message in messages]
+        times = [message.publish_time for message in messages]
+        micros = [time_.seconds * 1_000_000 + time_.nanos // 1_000 for time_ in times]
+        lease = self._leases.add([each.ack_id for each in received], min(micros) / 1e6)
+        return Pulled(
+            lease,
+            payloads,
+            [message.message_id for message in messages],
+            micros,
+            [tuple(message.attributes.items()) for message in messages]
+            if self._attributes
+            else None,
+            [message.ordering_key for message in messages] if self._attributes else None,
+            sum(map(len, payloads)),
+        )

@@ -1,0 +1,50 @@
+"""Says once when a service stops to answer, and once when it answers again."""
+
+import logging
+import threading
+import time
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Trouble:
+    """Whether a service answers, and the waits between attempts while it does not.
+
+    Args:
+        service: what stands in the log, such as a subscription's name.
+        max_wait_secs: the longest wait between two attempts; the first is 0.1 s, then it doubles.
+    """
+
+    def __init__(self, service: str, max_wait_secs: float = 10.0):
+        self._service = service
+        self._max_wait_secs = max_wait_secs
+        self._lock = threading.Lock()
+        self._since: float | None = None
+        self._wait_secs = 0.0
+        self.reason = ""
+
+    def failed(self, reason: str) -> float:
+        """Notes a failed attempt; gives the seconds to wait before the next."""
+        with self._lock:
+            if self._since is None:
+                self._since = time.monotonic()
+                _LOGGER.warning("%s does not answer, retrying: %s", self._service, reason)
+            self.reason = reason
+            self._wait_secs = min(max(0.1, 2 * self._wait_secs), self._max_wait_secs)
+            return self._wait_secs
+
+    def succeeded(self) -> None:
+        """Notes an attempt that succeeded."""
+        if self._since is None:
+            return
+        with self._lock:
+            since, self._since = self._since, None
+            self._wait_secs, self.reason = 0.0, ""
+        if since is not None:
+            secs = time.monotonic() - since
+            _LOGGER.warning("%s answers again after %.1f s", self._service, secs)
+
+    def secs(self) -> float:
+        """How long the service has not answered; 0 if it does."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since

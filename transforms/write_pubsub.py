@@ -1,0 +1,348 @@
+"""Publishes batches to a Pub/Sub topic; all is published when the bundle ends."""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import apache_beam as beam
+import grpc
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.typehints.decorators import no_annotations
+
+from scoreline.models.reserved import EVENT_TIME
+
+from .dead_letters import Reasons, to_dead_letters
+from .formats.encode_json import encode_json_lines
+from .leases import is_transient, reason
+from .output_columns import ROW_ID, output_columns
+from .pubsub_client import PubsubMessage, check_path, client
+from .telemetry import TELEMETRY
+from .trouble import Trouble
+
+_MAX_MESSAGES = 1_000  # of a request: the service's own limit
+_MAX_BYTES = 9_500_000  # of data in a request; the limit of 10 MB counts what is around it, too
+_MAX_ATTRIBUTE_BYTES = 1_024  # of a value: the service's own limit
+_MAX_ATTRIBUTES = 100  # of a message: the service's own limit
+_THREADS = 4  # requests under way at a time
+_MODEL_VERSION = "model_version"
+_WAITABLE = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED)  # somebody may mend it
+
+Attributes = dict[str, str]
+
+
+class PublishError(Exception):
+    """A topic did not take messages for as long as we tried, or never will."""
+
+
+class WritePubSub(
+    beam.PTransform[beam.PCollection[pa.RecordBatch], beam.PCollection[pa.RecordBatch]]
+):
+    """Publishes scored batches, one JSON object for each row; gives dead letters.
+
+    A message's attributes are `model_version`, `row_id`, and the columns that are asked for, as
+    text. A row that no request can hold becomes a dead letter. Whatever else goes wrong is retried
+    for `retry_secs`, then fails the bundle, whose messages are redelivered.
+
+    Args:
+        topic: `projects/PROJECT/topics/NAME`.
+        keep: the input columns to publish, all if None.
+        attributes: the columns that are attributes, too.
+        run_id: stands on every dead letter.
+        retry_secs: how long to try.
+        sink: which of several sinks this is, from 0.
+
+    Raises:
+        ValueError: no name of a topic, or more columns than a message may have attributes.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        keep: tuple[str, ...] | None = None,
+        attributes: tuple[str, ...] = (),
+        *,
+        run_id: str = "",
+        retry_secs: float = 600.0,
+        sink: int = 0,
+    ):
+        super().__init__()
+        if len(attributes) + 2 > _MAX_ATTRIBUTES:
+            raise ValueError(
+                f"a message has at most {_MAX_ATTRIBUTES} attributes, two of them are "
+                f"{_MODEL_VERSION} and {ROW_ID}; got {len(attributes)} columns for others"
+            )
+        publisher = _Publisher(check_path(topic, "topics"), retry_secs)
+        names = tuple(dict.fromkeys([_MODEL_VERSION, ROW_ID, *attributes]))
+        self._publish = _PublishPredictionsFn(publisher, keep, names, run_id, sink)
+
+    @no_annotations
+    def expand(self, batches: beam.PCollection[pa.RecordBatch]) -> beam.PCollection[pa.RecordBatch]:
+        """One ParDo, fused with what makes the batches."""
+        publish = beam.ParDo(self._publish).with_output_types(pa.RecordBatch)
+        return batches | "Publish" >> publish
+
+
+class PublishDeadLetters(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.pvalue.PDone]):
+    """Publishes dead letters: the payload as data, all that is known of the reason as attributes.
+
+    Args:
+        topic: `projects/PROJECT/topics/NAME`.
+        retry_secs: how long to try.
+    """
+
+    def __init__(self, topic: str, *, retry_secs: float = 600.0):
+        super().__init__()
+        self._publisher = _Publisher(check_path(topic, "topics"), retry_secs)
+
+    @no_annotations
+    def expand(self, batches: beam.PCollection[pa.RecordBatch]) -> beam.pvalue.PDone:
+        """One ParDo, fused with what makes the batches."""
+        batches | "Publish" >> beam.ParDo(_PublishDeadLettersFn(self._publisher))
+        return beam.pvalue.PDone(batches.pipeline)
+
+
+@dataclass(frozen=True)
+class _Publisher:
+    """Where to publish, and how long to try."""
+
+    topic: str
+    retry_secs: float
+
+    def publish(self, data: Sequence[bytes], attributes: Sequence[Attributes]) -> float:
+        """Publishes messages in one request; gives the time at which that was done.
+
+        Raises:
+            PublishError: the service refused them, or did not answer for too long.
+        """
+        messages = [
+            PubsubMessage(data=each, attributes=of)
+            for each, of in zip(data, attributes, strict=True)
+        ]
+        deadline = time.monotonic() + self.retry_secs
+        trouble = _troubles.setdefault(self.topic, Trouble(self.topic))
+        while True:
+            try:
+                client().publish(self.topic, messages)
+            except grpc.RpcError as error:
+                wait_secs = self._wait_secs(error, trouble, deadline)
+                TELEMETRY.set_state("retrying", reason(error))
+                time.sleep(wait_secs)
+            else:
+                if trouble.reason:
+                    trouble.succeeded()
+                    TELEMETRY.set_state("pulling", "")
+                return time.time()
+
+    def _wait_secs(self, error: grpc.RpcError, trouble: Trouble, deadline: float) -> float:
+        code = error.code() if isinstance(error, grpc.Call) else None
+        if not is_transient(error) and code not in _WAITABLE:
+            raise PublishError(f"{self.topic} refused messages: {reason(error)}") from error
+        wait_secs = trouble.failed(reason(error))
+        if time.monotonic() + wait_secs > deadline:
+            raise PublishError(
+                f"{self.topic} took no messages for {self.retry_secs:g} s: {reason(error)}"
+            ) from error
+        return wait_secs
+
+
+_troubles: dict[str, Trouble] = {}
+
+
+class _PublishFn(beam.DoFn):
+    """Publishes in threads while the next batch is scored; a bundle ends when all is published."""
+
+    def __init__(self, publisher: _Publisher):
+        self._publisher = publisher
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: deque[tuple[Future[float], npt.NDArray[np.float64]]] = deque()
+        self._rows = 0
+
+    def start_bundle(self) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_THREADS, "scoreline-publish")
+        self._waiting.clear()
+        self._rows = 0
+
+    def teardown(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _submit(
+        self, data: list[bytes], attributes: list[Attributes], times: npt.NDArray[np.float64]
+    ) -> None:
+        """Has messages published; waits while too many requests are under way."""
+        assert self._pool is not None
+        for start, stop in pairwise(_cuts([len(each) for each in data])):
+            while len(self._waiting) >= 2 * _THREADS:
+                self._wait_for_one()
+            future = self._pool.submit(
+                self._publisher.publish, data[start:stop], attributes[start:stop]
+            )
+            self._waiting.append((future, times[start:stop]))
+        self._rows += len(data)
+
+    def _wait_for_one(self) -> None:
+        future, times = self._waiting.popleft()
+        published_at = future.result()
+        self._observe(published_at - times)
+
+    def _observe(self, latencies: npt.NDArray[np.float64]) -> None:
+        """Notes how long each message was under way."""
+
+    def _wait_for_all(self) -> int:
+        while self._waiting:
+            self._wait_for_one()
+        return self._rows
+
+
+class _PublishPredictionsFn(_PublishFn):
+    def __init__(
+        self,
+        publisher: _Publisher,
+        keep: tuple[str, ...] | None,
+        attributes: tuple[str, ...],
+        run_id: str,
+        sink: int,
+    ):
+        super().__init__(publisher)
+        self._keep = keep
+        self._attributes = attributes
+        self._run_id = run_id
+        self._sink = sink
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        columns = output_columns(batch, self._keep, row_id=True)
+        data = encode_json_lines(columns).splitlines()
+        times = event_secs(batch)
+        fits = np.array([len(each) <= _MAX_BYTES for each in data])
+        if not fits.all():
+            yield self._too_large(batch.filter(pa.array(~fits)), np.array(data, object)[~fits])
+            columns, times = columns.filter(pa.array(fits)), times[fits]
+            data = [each for each in data if len(each) <= _MAX_BYTES]
+        if data:
+            self._submit(data, _attributes(columns, self._attributes), times)
+
+    def finish_bundle(self) -> None:
+        rows = self._wait_for_all()
+        TELEMETRY.count_sink(self._publisher.topic, rows)
+        if self._sink == 0:
+            TELEMETRY.count("predicted", rows)
+
+    def _observe(self, latencies: npt.NDArray[np.float64]) -> None:
+        if self._sink == 0:  # rows are counted once, however many sinks they go to
+            TELEMETRY.observe_latency(latencies)
+
+    def _too_large(self, batch: pa.RecordBatch, data: npt.NDArray[np.object_]) -> pa.RecordBatch:
+        messages = [
+            f"its prediction has {len(each):,} bytes, a message at most {_MAX_BYTES:,}: keep fewer "
+            "columns"
+            for each in data
+        ]
+        reasons = Reasons(
+            "write",
+            codes=["message_too_large"] * len(messages),
+            classes=["MessageTooLarge"] * len(messages),
+            messages=messages,
+        )
+        return to_dead_letters(batch, reasons, self._run_id, model_version=_version_of(batch))
+
+
+class _PublishDeadLettersFn(_PublishFn):
+    def process(self, batch: pa.RecordBatch) -> None:
+        data = [payload[:_MAX_BYTES] for payload in batch.column("payload").to_pylist()]
+        self._submit(data, _dead_letter_attributes(batch), np.empty(batch.num_rows))
+        TELEMETRY.note_dead_letters(batch)
+
+    def finish_bundle(self) -> None:
+        TELEMETRY.count("dead_lettered", self._wait_for_all())
+
+
+def event_secs(batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
+    """When each row's message was published, in seconds since 1970; NaN where nobody said."""
+    if EVENT_TIME not in batch.schema.names:
+        return np.full(batch.num_rows, np.nan)
+    micros = batch.column(EVENT_TIME).cast(pa.int64())
+    return np.asarray(micros.to_numpy(zero_copy_only=False), np.float64) / 1e6
+
+
+def _cuts(sizes: Sequence[int]) -> list[int]:
+    """Where to cut messages into requests: the first index of each, and the end.
+
+    >>> _cuts([4_000_000, 4_000_000, 4_000_000])
+    [0, 2, 3]
+    """
+    cuts, count, total = [0], 0, 0
+    for index, size in enumerate(sizes):
+        if count == _MAX_MESSAGES or (count and total + size > _MAX_BYTES):
+            cuts.append(index)
+            count = total = 0
+        count += 1
+        total += size
+    return [*cuts, len(sizes)]
+
+
+def _attributes(columns: pa.RecordBatch, names: tuple[str, ...]) -> list[Attributes]:
+    texts = [_texts(columns.column(name)) for name in names]
+    return [
+        {name: text for name, text in zip(names, row, strict=True) if text is not None}
+        for row in zip(*texts, strict=True)
+    ]
+
+
+def _texts(column: pa.Array) -> list[str | None]:
+    """The values as text that an attribute can hold; None for a null or a value that is longer."""
+    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+        return [None] * len(column)
+    text = column.cast(pa.string())
+    lengths = pc.binary_length(text)
+    if (pc.max(lengths).as_py() or 0) > _MAX_ATTRIBUTE_BYTES:
+        text = pc.if_else(pc.less_equal(lengths, _MAX_ATTRIBUTE_BYTES), text, None)
+    texts: list[str | None] = text.to_pylist()
+    return texts
+
+
+_DEAD_LETTER_ATTRIBUTES = (
+    ROW_ID,
+    "run_id",
+    "source",
+    "position",
+    "stage",
+    "error_code",
+    "error_class",
+    "error_message",
+    "payload_encoding",
+    "event_time",
+    "failed_at",
+    _MODEL_VERSION,
+)
+
+
+def _dead_letter_attributes(batch: pa.RecordBatch) -> list[Attributes]:
+    columns = [
+        [_cut(value) for value in batch.column(name).cast(pa.string()).to_pylist()]
+        for name in _DEAD_LETTER_ATTRIBUTES
+    ]
+    return [
+        {name: text for name, text in zip(_DEAD_LETTER_ATTRIBUTES, row, strict=True) if text}
+        for row in zip(*columns, strict=True)
+    ]
+
+
+def _cut(text: str | None) -> str:
+    encoded = (text or "").encode()
+    if len(encoded) <= _MAX_ATTRIBUTE_BYTES:
+        return text or ""
+    return encoded[: _MAX_ATTRIBUTE_BYTES - 3].decode(errors="ignore") + "…"
+
+
+def _version_of(batch: pa.RecordBatch) -> str | None:
+    if _MODEL_VERSION not in batch.schema.names:
+        return None
+    version: str | None = batch.column(_MODEL_VERSION)[0].as_py()
+    return version
