@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from schedule import Phase, ids, total
 
-WINDOW_SECS = 0.5  # of a picture; 50 messages at 100 a second
+WINDOW_SECS = 1.0  # of a picture; 100 messages at 100 a second
 _SKIPPED = 0.01  # of the messages, before a rate is taken: what the first batch held
 _CALM = 3  # windows that must follow one another before p99 counts as back
+_AS_CALM = 1.25  # times the worst window before the surge: as good as that
 _AT_ONCE_SECS = 4.0  # after a program's end: what comes later had been leased, for up to 10 s
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -88,8 +89,8 @@ def surge(arrays: Arrays, phases: Sequence[Phase]) -> dict[str, Any]:
     """Returns p99 by window, how much a surge left behind, and when p99 was back after it.
 
     Of three phases the second is the surge. p99 is back in the first window after it that is, as
-    are the next two, no worse than the worst window before it. The first third of the first phase
-    warms up.
+    are the next two, about as good as the worst window before it. The first third of the first
+    phase warms up.
 
     Raises:
         SystemExit: a prediction is missing, or p99 never came back.
@@ -104,7 +105,7 @@ def surge(arrays: Arrays, phases: Sequence[Phase]) -> dict[str, Any]:
     warm = _time_of(arrays, before.stop // 3)
     windows = _windows(sent - began, published - sent)
     calm = [p99 for at, p99, _ in windows if warm - began <= at and at + WINDOW_SECS <= 0]
-    back = _back(windows, ended - began, max(calm))
+    back = _back(windows, ended - began, _AS_CALM * max(calm))
     return {
         "windows": windows,
         "published": _rates(published - began),

@@ -13,7 +13,7 @@ from google.pubsub_v1 import types
 
 MAX_MESSAGES = 1_000  # of one request, to publish or to acknowledge
 CALL_SECS = 30.0
-PULL_SECS = 5.0  # how long a pull waits for messages
+PULL_SECS = 30.0  # how long a pull waits; the service gives an empty answer just before
 
 PubsubMessage = types.PubsubMessage.pb()
 _PublishRequest = types.PublishRequest.pb()

@@ -73,12 +73,12 @@ class Loop:
         self._pulled: deque[Any] = deque()
         self._in_hand: set[str] = set()
         self._changed = threading.Condition()
-        self.stopped = False
+        self._stopped = False
         for work in (*[self._pull] * pull_threads, self._extend):
             threading.Thread(target=work, daemon=True).start()
 
     def run(self, stop_when_idle_secs: float) -> None:
-        """Works until `stopped`, or until nothing has come for so long."""
+        """Works until `stop` is called, or until nothing has come for so long."""
         workers = [
             threading.Thread(target=self._score, args=[stop_when_idle_secs])
             for _ in range(_SCORERS)
@@ -88,11 +88,18 @@ class Loop:
         for worker in workers:
             worker.join()
 
+    def stop(self) -> None:
+        """Has it end after what is being scored; leases of what was pulled beyond that expire."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
     def _score(self, stop_when_idle_secs: float) -> None:
         """Takes what has come, up to one request, and is done with it before it takes more."""
-        while not self.stopped:
+        while True:
             with self._changed:
-                if not self._changed.wait_for(lambda: self._pulled, stop_when_idle_secs):
+                self._changed.wait_for(lambda: self._pulled or self._stopped, stop_when_idle_secs)
+                if self._stopped or not self._pulled:
                     return
                 count = min(len(self._pulled), MAX_MESSAGES)
                 received = [self._pulled.popleft() for _ in range(count)]
@@ -101,7 +108,7 @@ class Loop:
             self._acknowledge([each.ack_id for each in received])
 
     def _pull(self) -> None:
-        while not self.stopped:
+        while not self._stopped:
             with self._changed:
                 self._changed.wait_for(lambda: len(self._in_hand) < _MAX_IN_HAND)
             received = self._calls.pull(self._subscription)
@@ -124,8 +131,15 @@ class Loop:
             self._calls.extend(self._subscription, ack_ids, _DEADLINE_SECS)
 
 
+def fail(error: threading.ExceptHookArgs) -> None:
+    """Ends the process when one of its threads fails: the others would go on without it."""
+    threading.__excepthook__(error)
+    os._exit(1)
+
+
 def main() -> None:
     """Reads the command line and runs the loop."""
+    threading.excepthook = fail
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--input", required=True)
@@ -138,7 +152,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
     scorer = Scorer(args.model, args.input, args.keep)
     loop = Loop(scorer, args.input, args.output, args.pull_threads)
-    signal.signal(signal.SIGTERM, lambda *_: setattr(loop, "stopped", True))
+    signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     loop.run(args.stop_when_idle_secs)
     os._exit(0)  # threads wait in calls
 

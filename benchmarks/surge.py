@@ -18,7 +18,7 @@ from schedule import Phase
 from stream_trials import Trial, backlog
 from stream_trials import surge as surge_trial
 
-WINDOW_SECS = 0.5  # as in figures.py: what the time until p99 is back is measured in
+WINDOW_SECS = 1.0  # as in figures.py: what the time until p99 is back is measured in
 
 _PHASES = (Phase(100, 15), Phase(5_000, 20), Phase(100, 30))
 _SMALL_PHASES = (Phase(100, 6), Phase(1_000, 3), Phase(100, 6))

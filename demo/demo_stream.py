@@ -31,8 +31,8 @@ STREAM = WORK / "stream"
 SECS = 20
 RATE = 1_000  # messages per second
 STEPS_PER_SEC = 20
-DRAIN_SECS = 60.0
-START_SECS = 60.0
+DRAIN_SECS = 60.0  # 0.1 s as a rule
+START_SECS = 60.0  # 3 s as a rule
 
 # What goes wrong in real data, done on purpose to each so many rows: column and value.
 BREAKAGES = (
@@ -165,13 +165,14 @@ def check(
 ) -> list[str]:
     """Prints what became of each message; gives what is not as expected."""
     scored = Counter(message_id(message.attributes["row_id"]) for message in received)
-    dead = pq.read_table(STREAM / "dead").to_pylist()
+    dead_files = sorted((STREAM / "dead").rglob("*.parquet"))
+    dead = [row for path in dead_files for row in pq.read_table(path).to_pylist()]
     dead_ids = Counter(message_id(row["row_id"]) for row in dead)
     found = scored.keys() | dead_ids.keys() | set(left)
     lost = published.keys() - found
     print(f"{len(published):>7,} messages were published")
     print(f"{len(scored):>7,} predictions came out, {scored.total() - len(scored)} of them twice")
-    print(f"{len(dead):>7,} dead letters, in {shown(STREAM)}/dead/:")
+    print(f"{len(dead):>7,} dead letters, in {len(dead_files)} files below {shown(STREAM)}/dead/:")
     for (stage, code), rows_ in Counter((row["stage"], row["error_code"]) for row in dead).items():
         print(f"{rows_:>11,} {stage}/{code}")
     print(f"{len(left):>7,} were not scored: they wait for the next process")
@@ -214,7 +215,6 @@ def show_commands() -> None:
 
 In another:
   curl -X PUT {api}/topics/diamonds
-  curl -X PUT {api}/topics/prices
   curl -X PUT {api}/subscriptions/scorer \\
       -H 'Content-Type: application/json' -d '{{"topic": "projects/demo/topics/diamonds"}}'
   PUBSUB_EMULATOR_HOST=127.0.0.1:8085 {program} score \\

@@ -5,6 +5,7 @@ import pyarrow as pa
 PREFIX = "_scoreline_"
 POSITION = PREFIX + "position"
 EVENT_TIME = PREFIX + "event_time"
+PAYLOAD = PREFIX + "payload"
 CAST_PREFIX = PREFIX + "cast:"
 ERROR_CLASS = PREFIX + "error_class"
 ERROR_MESSAGE = PREFIX + "error_message"

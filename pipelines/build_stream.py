@@ -54,7 +54,14 @@ def _write_predictions(rows: Batches, prepared: PreparedStream, run_id: str) -> 
     for number, (sink, label) in enumerate(zip(prepared.job.sinks, labels, strict=True)):
         keep = prepared.keeps[number]
         if isinstance(sink, FilesSink):
-            write = WriteStreamFiles(next(layouts), run_id, "predicted", keep, sink=number)
+            write = WriteStreamFiles(
+                next(layouts),
+                run_id,
+                "predicted",
+                keep,
+                retry_secs=_retry_secs(prepared),
+                sink=number,
+            )
             rows | label >> write
         else:
             publish = WritePubSub(
@@ -78,7 +85,10 @@ def _write_dead_letters(
         publish = PublishDeadLetters(spec.topic, retry_secs=_retry_secs(prepared))
         dead_letters | label >> publish
     else:
-        write = WriteStreamFiles(prepared.layouts[0], run_id, "dead_lettered")
+        retry_secs = _retry_secs(prepared)
+        write = WriteStreamFiles(
+            prepared.layouts[0], run_id, "dead_lettered", retry_secs=retry_secs
+        )
         dead_letters | label >> write
 
 

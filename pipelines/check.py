@@ -6,6 +6,8 @@ from typing import Any
 import pyarrow as pa
 from apache_beam.options.pipeline_options import StandardOptions
 
+from scoreline.models.model import Model
+
 from .job import Job
 from .launch import beam_options, check_output
 from .preflight import Prepared, check, check_places, layouts_of
@@ -30,7 +32,7 @@ def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[s
         "job": job.name,
         "runner": runner,
         "input": _input(prepared),
-        "model": _model(prepared),
+        "model": model_found(prepared.model),
         "outputs": [_output(prepared, number) for number in range(len(layouts))],
         "dead_letters": layouts[0].dead_letter_path,
         "max_dead_letter_ratio": job.dead_letters.max_ratio,
@@ -56,8 +58,9 @@ def _input(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _model(prepared: Prepared) -> dict[str, Any]:
-    info, contract = prepared.model.info, prepared.model.contract
+def model_found(model: Model) -> dict[str, Any]:
+    """What a check says of a model."""
+    info, contract = model.info, model.contract
     return {
         "name": info.name,
         "version": info.version,
@@ -77,10 +80,13 @@ def _output(prepared: Prepared, number: int) -> dict[str, Any]:
     return {
         "path": layout.output,
         "files": "one file" if layout.is_one_file else f"part-*{layout.extension}",
-        "columns": {
-            field.name: _type_name(field.type) for field in prepared.output_schemas[number]
-        },
+        "columns": columns_found(prepared.output_schemas[number]),
     }
+
+
+def columns_found(schema: pa.Schema) -> dict[str, str]:
+    """What a check says of the columns of an output."""
+    return {field.name: _type_name(field.type) for field in schema}
 
 
 def _type_name(type_: pa.DataType) -> str:

@@ -170,12 +170,13 @@ def _read_job(flags: Flags) -> "Job":
 
 def _start(job: "Job", flags: Flags, arguments: Arguments) -> int:
     """Runs the job to its end."""
+    _refuse_flags(job, flags)
 
     def run_job(display: "Display") -> int:
         if job.is_stream:
             from .stream import Watch, run_stream
 
-            watch = Watch(flags["status_secs"], flags["metrics_port"])
+            watch = Watch(flags["status_secs"] or Watch.status_secs, flags["metrics_port"])
             report = run_stream(job, arguments.beam, display, watch)
         else:
             from .launch import run
@@ -189,14 +190,30 @@ def _start(job: "Job", flags: Flags, arguments: Arguments) -> int:
 
 def _check_job(job: "Job", flags: Flags, arguments: Arguments) -> int:
     """Says what the job would do."""
+    _refuse_flags(job, flags)
 
     def check(display: "Display") -> int:
-        from .check import check_job
+        if job.is_stream:
+            from .check_stream import check_stream_job
 
-        display.findings(check_job(job, arguments.beam, overwrite=flags["overwrite"]))
+            display.findings(check_stream_job(job, arguments.beam))
+        else:
+            from .check import check_job
+
+            display.findings(check_job(job, arguments.beam, overwrite=flags["overwrite"]))
         return ExitCode.FINISHED
 
     return _settle(job, flags, arguments, check)
+
+
+def _refuse_flags(job: "Job", flags: Flags) -> None:
+    """Raises UsageError for a flag that this kind of job cannot make use of."""
+    if job.is_stream and flags["overwrite"]:
+        raise UsageError("--overwrite: a stream adds to what is there; leave the flag out")
+    for name in ("status_secs", "metrics_port"):
+        if not job.is_stream and flags.get(name) is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag}: the job reads files; {flag} is for a stream")
 
 
 def _settle(
@@ -240,9 +257,28 @@ def _only_what_we_say(display: "Display", beam_flags: Sequence[str]) -> Iterator
     level = root.level
     if not any(flag.startswith("--default_sdk_harness_log_level") for flag in beam_flags):
         root.setLevel(logging.CRITICAL)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _our_log(display):
         warnings.showwarning = display.warning
         try:
             yield
         finally:
             root.setLevel(level)
+
+
+@contextmanager
+def _our_log(display: "Display") -> Iterator[None]:
+    """Shows what our own modules log: that a service does not answer, and when it does again."""
+    from .display import NoteHandler
+
+    logger = logging.getLogger("scoreline")
+    handler = NoteHandler(display)
+    level, propagates = logger.level, logger.propagate
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagates

@@ -4,6 +4,7 @@ Only `--output-json` prints to stdout, so that a script can read it there.
 """
 
 import json
+import logging
 import os
 import shutil
 import sys
@@ -169,6 +170,18 @@ class Display:
             print_document(json.dumps(found, indent=2))
         if not self._quiet:
             _print(findings_text(found))
+
+
+class NoteHandler(logging.Handler):
+    """Prints each record of a log as a note."""
+
+    def __init__(self, display: Display):
+        super().__init__()
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one record."""
+        self._display.note(record.getMessage())
 
 
 def _rows_of(rows: int, total: int | None) -> str:

@@ -7,6 +7,10 @@ _SHOWN_COLUMNS = 12
 
 def findings_text(found: dict[str, Any]) -> str:
     """Turns what a check found into lines."""
+    return "\n".join(_stream(found) if found.get("mode") == "streaming" else _files(found))
+
+
+def _files(found: dict[str, Any]) -> list[str]:
     given, model = found["input"], found["model"]
     rows = "rows not counted yet" if given["rows"] is None else _many(given["rows"], "row")
     lines = [
@@ -14,20 +18,79 @@ def findings_text(found: dict[str, Any]) -> str:
         f"{_many(given['bytes'], 'byte')}, in {_many(given['splits'], 'split')}",
         *_columns(given["columns"]),
         *_sequential(given["read_by_one_worker"]),
-        f"model      {model['name']}, version {model['version']}, takes a {model['takes']}",
-        *_columns(model["columns"]),
-        *(f"           note: {note}" for note in model["notes"]),
+        *_model(model),
     ]
     for output in found["outputs"]:
         lines.append(f"output     {output['path']} ({output['files']})")
         lines += _columns(output["columns"])
-    lines += [
-        f"rejected   {found['dead_letters']} (at most {found['max_dead_letter_ratio']:.2%})",
-        f"reports    {found['reports']}",
+    return [
+        *lines,
+        *_places(found),
         f"runner     {found['runner']}",
         "nothing was read but heads, and nothing was written: the job can start.",
     ]
-    return "\n".join(lines)
+
+
+def _stream(found: dict[str, Any]) -> list[str]:
+    given, in_hand = found["input"], found["in_hand"]
+    lines = [
+        f"input      pubsub://{given['subscription']}, {given['format']} messages of "
+        f"{given['topic']}",
+        *_columns(given["columns"]),
+        *_deduplicated(given),
+        f"           {_end(given['stop_when_idle_secs'])}",
+        f"in hand    at most {_many(in_hand['max_messages'], 'message')} and "
+        f"{_many(in_hand['max_bytes'], 'byte')} that wait, each for at most "
+        f"{in_hand['max_lease_secs']:g} s; {_many(in_hand['pull_threads'], 'pull')} at a time",
+        f"           leases of {given['ack_deadline_secs']:g} s are extended; batches are sized to "
+        f"take {found['max_latency_secs']:g} s at most",
+        *_model(found["model"]),
+    ]
+    for output in found["outputs"]:
+        lines.append(f"output     {output['path']} ({_how(output)})")
+        lines += _columns(output["columns"])
+    return [
+        *lines,
+        *_places(found),
+        f"runner     {found['runner']}: one fused stage, so messages are acknowledged after their "
+        "effect",
+        *(f"note       {note}" for note in found["notes"]),
+        "nothing was pulled, and nothing was written: the job can start.",
+    ]
+
+
+def _model(model: dict[str, Any]) -> list[str]:
+    return [
+        f"model      {model['name']}, version {model['version']}, takes a {model['takes']}",
+        *_columns(model["columns"]),
+        *(f"           note: {note}" for note in model["notes"]),
+    ]
+
+
+def _places(found: dict[str, Any]) -> list[str]:
+    return [
+        f"rejected   {found['dead_letters']} (at most {found['max_dead_letter_ratio']:.2%})",
+        f"reports    {found['reports']}",
+    ]
+
+
+def _deduplicated(given: dict[str, Any]) -> list[str]:
+    if given["deduplicate_by"] is None:
+        return []
+    secs = f"{given['deduplicate_secs']:g} s"
+    return [f"           duplicates by {given['deduplicate_by']} within {secs} are dropped"]
+
+
+def _end(idle_secs: float | None) -> str:
+    if idle_secs is None:
+        return "runs until it is stopped: SIGTERM drains it"
+    return f"ends when nothing has come for {idle_secs:g} s"
+
+
+def _how(output: dict[str, Any]) -> str:
+    if "files" in output:
+        return f"{output['files']}, a file each {output['flush_secs']:g} s"
+    return f"attributes {', '.join(output['attributes'])}"
 
 
 def _many(count: int, noun: str) -> str:

@@ -27,11 +27,11 @@ def score_parser() -> argparse.ArgumentParser:
     data = parser.add_argument_group("data")
     _add_input_flags(data)
     _add_csv_flags(data)
-    _add_message_flags(parser.add_argument_group("messages, for what reads a subscription"))
     _add_limit_flag(data)
     _add_output_flags(data)
     _add_dead_letter_flags(data)
     _add_overwrite_flag(data)
+    _add_message_flags(parser.add_argument_group("messages, for what reads a subscription"))
     _add_model_flags(parser.add_argument_group("model"))
     _add_trust_flags(parser.add_argument_group("trust"))
     _add_run_flags(parser.add_argument_group("run"))
@@ -107,7 +107,7 @@ def _add_input_flags(group: Any) -> None:
     )
     group.add_argument(
         "--rename",
-        type=_pairs,
+        type=_renames,
         default={},
         metavar="OLD=NEW,...",
         help="new names for columns of the input",
@@ -143,8 +143,8 @@ def _add_dead_letter_flags(group: Any) -> None:
     group.add_argument(
         "--dead-letters",
         metavar="PATH",
-        help="where rejected rows go (default: OUTPUT/_dead_letters); or, from a subscription, "
-        "pubsub://projects/P/topics/T",
+        help="folder or .parquet file for rejected rows; or, from a subscription, "
+        "pubsub://projects/P/topics/T (default: OUTPUT/_dead_letters)",
     )
     group.add_argument(
         "--max-dead-letter-ratio",
@@ -178,9 +178,10 @@ def _add_csv_flags(group: Any) -> None:
 
 
 def _add_message_flags(group: Any) -> None:
+    """Their defaults are the job's: one that is given for files is refused, not ignored."""
     group.add_argument(
         "--types",
-        type=_pairs,
+        type=_types,
         default={},
         metavar="COLUMN=TYPE,...",
         help="types of columns that the model does not know: string (default), int64, int32, "
@@ -212,21 +213,18 @@ def _add_message_flags(group: Any) -> None:
     group.add_argument(
         "--deduplicate-secs",
         type=_secs,
-        default=600.0,
         metavar="S",
         help="for how long that is remembered (default: 600)",
     )
     group.add_argument(
         "--max-latency-secs",
         type=_secs,
-        default=0.1,
         metavar="S",
         help="how long a batch may take; it decides how much is taken at once (default: 0.1)",
     )
     group.add_argument(
         "--flush-secs",
         type=_secs,
-        default=1.0,
         metavar="S",
         help="how long rows are gathered for one file of an output folder (default: 1)",
     )
@@ -239,7 +237,6 @@ def _add_message_flags(group: Any) -> None:
     group.add_argument(
         "--pull-threads",
         type=_count,
-        default=4,
         metavar="N",
         help="calls that wait for messages at a time (default: 4)",
     )
@@ -325,7 +322,6 @@ def _add_status_flags(group: Any) -> None:
     group.add_argument(
         "--status-secs",
         type=_secs,
-        default=10.0,
         metavar="S",
         help="how often a stream writes its status (default: 10)",
     )
@@ -342,11 +338,19 @@ def _add_report_flags(group: Any) -> None:
     group.add_argument("--output-json", action="store_true", help="print the report as JSON")
 
 
-def _pairs(text: str) -> dict[str, str]:
+def _renames(text: str) -> dict[str, str]:
+    return _pairs(text, "OLD=NEW")
+
+
+def _types(text: str) -> dict[str, str]:
+    return _pairs(text, "COLUMN=TYPE")
+
+
+def _pairs(text: str, form: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in _names(text)]
-    if not all(old and new for old, _, new in pairs):
-        raise argparse.ArgumentTypeError(f"expected OLD=NEW with commas between, got {text!r}")
-    return {old: new for old, _, new in pairs}
+    if not all(name and value for name, _, value in pairs):
+        raise argparse.ArgumentTypeError(f"expected {form} with commas between, got {text!r}")
+    return {name: value for name, _, value in pairs}
 
 
 def _words(text: str) -> tuple[str, ...]:

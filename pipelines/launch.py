@@ -136,17 +136,22 @@ def _run_pipeline(
 
 def check_output(layout: FileLayout, existing: list[str], *, overwrite: bool) -> None:
     """Raises UsageError if something stands at an output that may not be replaced."""
-    foreign = layout.foreign()
-    if foreign:
-        raise UsageError(
-            f"{layout.output} holds files that scoreline did not write, such as {foreign[0]}; "
-            "readers would take them for predictions. Choose an empty or new --output."
-        )
+    check_foreign(layout)
     if existing and not overwrite:
         more = f" and {len(existing) - 1} more" if existing[1:] else ""
         raise UsageError(
             f"--output {layout.output} exists: {existing[0]}{more}. Choose another --output, or "
             "replace what is there with --overwrite."
+        )
+
+
+def check_foreign(layout: FileLayout) -> None:
+    """Raises UsageError if somebody else's files lie where readers look for predictions."""
+    foreign = layout.foreign()
+    if foreign:
+        raise UsageError(
+            f"{layout.output} holds files that scoreline did not write, such as {foreign[0]}; "
+            "readers would take them for predictions. Choose an empty or new --output."
         )
 
 

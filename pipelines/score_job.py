@@ -6,7 +6,7 @@ from .errors import UsageError
 
 _PUBSUB = "pubsub://"
 
-# What one kind of input cannot make use of, and has no default that is not empty.
+# What one kind of input cannot make use of.
 _OF_FILES = ("columns", "limit")
 _OF_MESSAGES = (
     "types",
@@ -15,7 +15,11 @@ _OF_MESSAGES = (
     "message_id_column",
     "publish_time_column",
     "deduplicate_by",
+    "deduplicate_secs",
+    "max_latency_secs",
+    "flush_secs",
     "stop_when_idle_secs",
+    "pull_threads",
 )
 
 
@@ -31,7 +35,7 @@ def score_values(flags: dict[str, Any]) -> dict[str, Any]:
                 key: flags[key] for key in ("sha256", "allow_pickle", "allow_code", "skops_types")
             },
         },
-        "max_latency_secs": flags["max_latency_secs"],
+        **_given(flags, "max_latency_secs"),
         "sinks": [_sink(flags)],
         "dead_letters": _dead_letters(flags),
         "report": {"path": flags["report"]},
@@ -70,9 +74,7 @@ def _messages(flags: dict[str, Any], subscription: str) -> dict[str, Any]:
         "message_id": flags["message_id_column"],
         "publish_time": flags["publish_time_column"],
         "deduplicate_by": flags["deduplicate_by"],
-        "deduplicate_secs": flags["deduplicate_secs"],
-        "stop_when_idle_secs": flags["stop_when_idle_secs"],
-        "pull_threads": flags["pull_threads"],
+        **_given(flags, "deduplicate_secs", "stop_when_idle_secs", "pull_threads"),
     }
 
 
@@ -90,7 +92,7 @@ def _sink(flags: dict[str, Any]) -> dict[str, Any]:
         "format": flags["output_format"],
         "keep": flags["keep"],
         "row_id": flags["row_id"],
-        "flush_secs": flags["flush_secs"],
+        **_given(flags, "flush_secs"),
     }
 
 
@@ -100,6 +102,11 @@ def _dead_letters(flags: dict[str, Any]) -> dict[str, Any]:
     if topic is not None:
         return {"type": "pubsub", "topic": topic, "max_ratio": ratio}
     return {"path": flags["dead_letters"], "max_ratio": ratio}
+
+
+def _given(flags: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The flags that were given: the job has defaults for the others."""
+    return {name: flags[name] for name in names if flags[name] is not None}
 
 
 def _resource(uri: str) -> str | None:

@@ -31,7 +31,7 @@ from .errors import ExitCode, UsageError
 from .failure import RunFailedError, explain
 from .fused import check_fused
 from .job import Job, PubSubDeadLetters, as_yaml
-from .launch import IN_PROCESS, beam_options, model_report
+from .launch import IN_PROCESS, beam_options, check_foreign, model_report
 from .metrics_endpoint import MetricsEndpoint
 from .preflight import check_places, layouts_of
 from .run_folder import Claim, Claims, new_run_id, recover
@@ -67,11 +67,8 @@ def run_stream(
         RunFailedError: the stream broke; what was not acknowledged is redelivered.
     """
     options = beam_options(beam_flags)
-    _check_runner(options)
-    check_schemes(job)
-    layouts = layouts_of(job)
-    _check_layouts(layouts)
-    prepared = check_stream(job)
+    prepared = prepare_stream(job, options)
+    layouts = prepared.layouts
     run_id = new_run_id()
     claims = Claims([Claim(layout, run_id, [], is_shared=True) for layout in layouts])
     for note in _recovered(layouts, job):
@@ -82,6 +79,18 @@ def run_stream(
     head = _report_head(prepared, run_id)
     with _metrics(watch, display):
         return _Stream(prepared, run_id, claims, head, display, watch).run(options)
+
+
+def prepare_stream(job: Job, options: PipelineOptions) -> PreparedStream:
+    """Checks everything that can keep a stream from starting; nothing is pulled or written.
+
+    Raises:
+        UsageError, ContractError, ModelError: it cannot start.
+    """
+    _check_runner(options)
+    check_schemes(job)
+    _check_layouts(layouts_of(job))
+    return check_stream(job)
 
 
 def _check_runner(options: PipelineOptions) -> None:
@@ -109,6 +118,7 @@ def _check_layouts(layouts: Sequence[FileLayout]) -> None:
                 f"{path} names one file, which a stream could never complete: name a folder, in "
                 "which it writes a file for each flush; its format is given with --output-format."
             )
+        check_foreign(layout)
 
 
 def _recovered(layouts: Sequence[FileLayout], job: Job) -> Iterator[str]:
@@ -220,6 +230,7 @@ def _report_head(prepared: PreparedStream, run_id: str) -> dict[str, Any]:
         "runner": "DirectRunner",
         "mode": "streaming",
         "started_at": datetime.now(UTC).isoformat(),
+        "limit": None,
         "input": f"pubsub://{job.messages_source.subscription}",
         "model": model_report(job, prepared.model.info),
     }

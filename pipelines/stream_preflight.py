@@ -11,11 +11,12 @@ import pyarrow as pa
 from scoreline.models.contract import Contract
 from scoreline.models.handler import ColumnarModelHandler
 from scoreline.models.model import Model
+from scoreline.transforms.decode import Decode
 from scoreline.transforms.deduplicate import MESSAGE_ID
-from scoreline.transforms.formats.messages import MessageReading
+from scoreline.transforms.formats.messages import RAW_COLUMN, MessageReading
 from scoreline.transforms.layout import FileLayout
 from scoreline.transforms.leases import reason
-from scoreline.transforms.pubsub_client import client
+from scoreline.transforms.pubsub_client import Subscription, client
 from scoreline.transforms.pubsub_source import PubSubSource
 from scoreline.transforms.storage import open_file
 
@@ -23,7 +24,6 @@ from .errors import UsageError
 from .inputs import dialect_of
 from .job import FilesSink, Job, PubSubDeadLetters, PubSubSink, arrow_type
 from .job import PubSubSource as SourceSpec
-from .near import near_name
 from .preflight import contract_of, handler_of, layouts_of, load, output_schemas
 
 T = TypeVar("T")
@@ -41,6 +41,7 @@ class PreparedStream:
         model: loaded here; workers load the same bytes or refuse.
         handler: for RunInference.
         contract: what `Conform` checks; empty where `preprocess` makes the features.
+        found: what the subscription says of itself.
         source: what to read.
         reading: how a message becomes columns.
         schema: the columns of a decoded message, as the job names them.
@@ -53,6 +54,7 @@ class PreparedStream:
     model: Model
     handler: ColumnarModelHandler
     contract: Contract
+    found: Subscription
     source: PubSubSource
     reading: MessageReading
     schema: pa.Schema
@@ -74,21 +76,18 @@ def check_stream(job: Job) -> PreparedStream:
     schema = _with_message_columns(payload, spec)
     # By default what the model and the job name: nobody knows what else messages hold.
     keeps = tuple(tuple(schema.names) if sink.keep is None else sink.keep for sink in job.sinks)
-    if spec.deduplicate_by not in (None, MESSAGE_ID, *schema.names):
-        raise UsageError(
-            f"--deduplicate-by {spec.deduplicate_by}: expected {MESSAGE_ID} or one of the columns "
-            f"{schema.names}{near_name(str(spec.deduplicate_by), schema.names)}"
-        )
     handler = handler_of(job, model)
     loaded = handler.load_model()
-    _check_topics(job)
+    found = _describe(spec)
+    _check_topics(job, found)
     return PreparedStream(
         job=job,
         layouts=layouts_of(job),
         model=model,
         handler=handler,
         contract=contract,
-        source=_source(job),
+        found=found,
+        source=_source(job, found),
         reading=_reading(spec, payload, untyped),
         schema=schema,
         keeps=keeps,
@@ -103,6 +102,8 @@ def _payload_schema(job: Job, contract: Contract) -> tuple[pa.Schema, frozenset[
     """
     spec = job.messages_source
     types = {name: arrow_type(type_) for name, type_ in spec.types.items()}
+    if spec.format == "raw" and not contract.names and not types:
+        return pa.schema([(RAW_COLUMN, pa.binary())]), frozenset()
     if not contract.names and not types:
         raise UsageError(
             "a stream has no file to tell the columns from, and --preprocess hides the model's: "
@@ -151,16 +152,18 @@ def _reading(spec: SourceSpec, payload: pa.Schema, untyped: frozenset[str]) -> M
             "a message of the format csv has no header: name its fields in order with "
             "--csv-header A,B,... (source.csv.header: false and source.csv.names)"
         )
+    reading = MessageReading(
+        spec.format,
+        pa.schema(fields),
+        frozenset(old.get(name, name) for name in untyped),
+        replace(dialect_of(spec.csv), header=False),
+        _avro_schema(spec),
+    )
     try:
-        return MessageReading(
-            spec.format,
-            pa.schema(fields),
-            frozenset(old.get(name, name) for name in untyped),
-            replace(dialect_of(spec.csv), header=False),
-            _avro_schema(spec),
-        )
+        Decode(reading, rename=spec.rename)  # whatever is wrong with it is said now
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from None
+    return reading
 
 
 def _avro_schema(spec: SourceSpec) -> str | None:
@@ -179,13 +182,16 @@ def _avro_schema(spec: SourceSpec) -> str | None:
     return text
 
 
-def _source(job: Job) -> PubSubSource:
-    spec = job.messages_source
-    found = _asked(
+def _describe(spec: SourceSpec) -> Subscription:
+    return _asked(
         f"--input pubsub://{spec.subscription}",
         "roles/pubsub.viewer and roles/pubsub.subscriber",
         lambda: client().describe_subscription(spec.subscription),
     )
+
+
+def _source(job: Job, found: Subscription) -> PubSubSource:
+    spec = job.messages_source
     flushes = [sink.flush_secs for sink in job.sinks if isinstance(sink, FilesSink)]
     return PubSubSource(
         spec.subscription,
@@ -201,15 +207,26 @@ def _source(job: Job) -> PubSubSource:
     )
 
 
-def _check_topics(job: Job) -> None:
+def _check_topics(job: Job, found: Subscription) -> None:
     topics = {
         f"--output pubsub://{sink.topic}": sink.topic
         for sink in job.sinks
         if isinstance(sink, PubSubSink)
     }
     if isinstance(job.dead_letters, PubSubDeadLetters):
-        topics[f"--dead-letters pubsub://{job.dead_letters.topic}"] = job.dead_letters.topic
+        dead = job.dead_letters.topic
+        if dead in topics.values():
+            raise UsageError(
+                f"--dead-letters pubsub://{dead}: the predictions go there, and whoever reads them "
+                "would take dead letters for predictions. Choose a topic of their own."
+            )
+        topics[f"--dead-letters pubsub://{dead}"] = dead
     for flag, topic in topics.items():
+        if topic == found.topic:
+            raise UsageError(
+                f"{flag}: the subscription {job.messages_source.subscription} reads this very "
+                "topic: what is published would come back, for ever. Choose another topic."
+            )
         _asked(
             flag,
             "roles/pubsub.viewer and roles/pubsub.publisher",
@@ -229,8 +246,9 @@ def _asked(flag: str, roles: str, ask: Callable[[], T]) -> T:
         raise UsageError(f"{flag}: {_said(error, roles)}") from None
     except Exception as error:  # no credentials, no network: whatever a library raises
         raise UsageError(
-            f"{flag}: cannot talk to Pub/Sub: {type(error).__name__}: {error}. For the emulator, "
-            "set PUBSUB_EMULATOR_HOST; else log in with gcloud auth application-default login."
+            f"{flag}: cannot talk to Pub/Sub: {type(error).__name__}: "
+            f"{' '.join(str(error).split()).rstrip('.')}. For the emulator, set "
+            "PUBSUB_EMULATOR_HOST; else log in with gcloud auth application-default login."
         ) from None
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
 from emulator import Emulator, emulator_fixture
+from hypothesis import HealthCheck, settings
+from places import Places
 from running import NUMBERS, Ended, numbers
 from sklearn.linear_model import LogisticRegression
 
@@ -42,6 +43,22 @@ def classifier_file(classifier: LogisticRegression, tmp_path_factory: Any) -> Pa
 def emulator() -> Iterator[Emulator]:
     """A Pub/Sub emulator, one for each worker; tests make topics of their own."""
     yield from emulator_fixture()
+
+
+@pytest.fixture
+def places(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Places]:
+    """Topics of its own on the emulator, which is the service of this process.
+
+    A stream that ends waits less for its last pulls here: nothing comes any more.
+    """
+    from scoreline.transforms import pubsub_client, pubsub_source, puller
+
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", emulator.address)
+    monkeypatch.setattr(puller, "_LAST_PULLS_SECS", 0.1)
+    monkeypatch.setattr(pubsub_source, "_IDLE_SECS", 0.1)
+    pubsub_client.client.cache_clear()
+    yield Places(emulator.client)
+    pubsub_client.client.cache_clear()
 
 
 @pytest.fixture

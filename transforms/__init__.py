@@ -11,28 +11,42 @@ from .coder import RecordBatchCoder
 from .commit import Commit, CommitPlan
 from .conform import Conform, conform
 from .dead_letters import DEAD_LETTER_SCHEMA, decode_payload
+from .decode import Decode, decode
+from .deduplicate import Deduplicate
 from .layout import FileLayout
 from .outcome import Outcome
 from .predict import Predict
+from .pubsub_source import PubSubSource
 from .read_files import ReadFiles, ReadSplits
+from .read_pubsub import ReadPubSub
 from .receipts import Receipt
+from .stream_files import WriteStreamFiles
 from .write_files import WriteFiles
 from .write_parts import WriteParts
+from .write_pubsub import PublishDeadLetters, WritePubSub
 
 __all__ = [
     "Commit",
     "CommitPlan",
     "Conform",
     "DEAD_LETTER_SCHEMA",
+    "Decode",
+    "Deduplicate",
     "FileLayout",
     "Outcome",
     "Predict",
+    "PubSubSource",
+    "PublishDeadLetters",
     "ReadFiles",
+    "ReadPubSub",
     "ReadSplits",
     "Receipt",
     "RecordBatchCoder",
     "WriteFiles",
     "WriteParts",
+    "WritePubSub",
+    "WriteStreamFiles",
     "conform",
+    "decode",
     "decode_payload",
 ]

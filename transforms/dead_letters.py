@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from scoreline.models.reserved import user_columns
+from scoreline.models.reserved import PAYLOAD, user_columns
 
 from .identity import event_times, positions, row_ids, source_of
 
@@ -46,8 +46,12 @@ def to_dead_letters(
 ) -> pa.RecordBatch:
     """Turns a batch of rejected rows into a batch of dead letters, row by row in order.
 
-    The payload of each is an Arrow IPC stream of that one row: lossless, whatever the types.
+    The payload of each is what came, where the batch still carries it: the bytes of a message. Else
+    it is an Arrow IPC stream of that one row: lossless, whatever the types.
     """
+    if PAYLOAD in rejected.schema.names:
+        came = rejected.column(PAYLOAD)
+        return _dead_letters(rejected, reasons, run_id, model_version, came, "raw")
     payloads = _payloads(user_columns(rejected))
     return _dead_letters(rejected, reasons, run_id, model_version, payloads, "arrow-ipc")
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.typehints.decorators import no_annotations
 
-from scoreline.models.reserved import PREFIX
+from scoreline.models.reserved import PAYLOAD, PREFIX
 
 from .dead_letters import Reasons, raw_dead_letters
 from .formats.messages import MessageDecoder, MessageReading, payload_columns
@@ -114,6 +114,8 @@ def _rows(
     arrays += [message_ids] if columns.message_id is not None else []
     arrays += [times] if columns.publish_time is not None else []
     rows = pa.RecordBatch.from_arrays(arrays, columns.names(payload.schema))
+    # Whatever rejects a row further on, its dead letter holds the very bytes that came.
+    rows = rows.append_column(PAYLOAD, messages.column("payload"))
     return identify_messages(rows, message_ids, times, source_of(messages))
 
 

@@ -6,6 +6,7 @@ that died while its process lives must not hold its messages for ever.
 """
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -20,6 +21,7 @@ from .trouble import Trouble
 _LOGGER = logging.getLogger(__name__)
 
 _EXTEND_AT = 0.4  # of a lease's length; one attempt may fail and there is time for the next
+_CLOSED_SECS = 60.0  # how long leases are extended for a reader that has closed: its last bundle
 _LOOK_SECS = 1.0  # how often leases are looked at, at the least
 
 
@@ -63,6 +65,7 @@ class Leases:
         self._unsettled = 0  # entries that were taken from the deque or are still in it
         self._changed = threading.Condition()
         self._closed = False
+        self._closed_at = math.inf
         self._trouble = Trouble(f"acknowledging to {subscription}")
         for work in (self._keep, self._settle):
             name = f"scoreline-{work.__name__.strip('_')}"
@@ -100,15 +103,22 @@ class Leases:
             return self._changed.wait_for(lambda: not self._unsettled, timeout_secs)
 
     def close(self) -> None:
-        """Stops extending; what was acknowledged or handed back before still goes out."""
+        """Says that no message will come any more; what is in hand may still be settled.
+
+        Whether it is, nobody knows: the bundle may have failed. So leases are extended for a
+        minute and then left to end.
+        """
         with self._changed:
             self._closed = True
+            self._closed_at = time.monotonic()
             self._changed.notify_all()
 
     def _put(self, done: bool, leases: list[Lease]) -> None:
         if not leases:
             return
         with self._changed:
+            if self._closed and not self._held:
+                return  # they were given up, and nobody is there any more to tell it
             self._settled.append((done, leases))
             self._unsettled += 1
             self._changed.notify_all()
@@ -119,6 +129,7 @@ class Leases:
                 if lease in self._held:
                     self._held.remove(lease)
                     self._messages -= len(lease.ack_ids)
+            self._changed.notify_all()
 
     def _settle(self) -> None:
         while (entries := self._next_settled()) is not None:
@@ -131,7 +142,8 @@ class Leases:
 
     def _next_settled(self) -> list[tuple[bool, list[Lease]]] | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._settled or self._closed)
+            # A reader closes before its last bundle has ended, and only then is that acknowledged.
+            self._changed.wait_for(lambda: self._settled or (self._closed and not self._held))
             if not self._settled:
                 return None
             entries = list(self._settled)
@@ -179,22 +191,23 @@ class Leases:
 
     def _due(self) -> tuple[list[Lease], list[Lease]]:
         now = time.monotonic()
-        expired = [lease for lease in self._held if now - lease.taken_at > self._max_lease_secs]
+        is_late = now > self._closed_at + _CLOSED_SECS
+        expired = [
+            lease for lease in self._held if is_late or now - lease.taken_at > self._max_lease_secs
+        ]
         due = [
             lease
-            for lease in self._held
+            for lease in self._held.difference(expired)
             if now - lease.renewed_at > _EXTEND_AT * self._deadline_secs
-            and now - lease.taken_at <= self._max_lease_secs
         ]
         return due, expired
 
     def _give_up(self, leases: list[Lease]) -> None:
         messages = sum(len(lease.ack_ids) for lease in leases)
         _LOGGER.warning(
-            "%s: %s messages were in hand for more than %s s and are left to be redelivered",
+            "%s: %s messages were in hand for too long and are left to be redelivered",
             self._subscription,
             messages,
-            self._max_lease_secs,
         )
         self._drop(leases)
 

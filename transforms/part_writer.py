@@ -33,7 +33,7 @@ class PartWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Hands a batch to the thread; waits while two are waiting already."""
-        if not self._put(_cast(batch, self._schema, self.path)):
+        if not self._put(cast_batch(batch, self._schema, self.path)):
             raise self._error or ValueError(f"{self.path} is closed")
 
     def close(self) -> None:
@@ -69,7 +69,12 @@ class PartWriter:
             self._error = error
 
 
-def _cast(batch: pa.RecordBatch, schema: pa.Schema, path: str) -> pa.RecordBatch:
+def cast_batch(batch: pa.RecordBatch, schema: pa.Schema, path: str) -> pa.RecordBatch:
+    """Gives a batch the schema of its file.
+
+    Raises:
+        ValueError: that would lose a value.
+    """
     if batch.schema.equals(schema):
         return batch
     try:

@@ -19,6 +19,7 @@ from google.pubsub_v1 import types
 _HOST = "pubsub.googleapis.com:443"
 _SCOPES = ("https://www.googleapis.com/auth/pubsub",)
 _CALL_SECS = 30.0
+_ASK_SECS = 10.0  # of the checks before a start: a person waits for them
 _MAX_IDS = 1_000  # of a request, which may have 512 KiB; an id has up to about 200 bytes
 
 # Google's advice for long-lived channels: a connection that a middlebox dropped is noticed.
@@ -85,13 +86,13 @@ class PubsubClient:
     def describe_subscription(self, path: str) -> Subscription:
         """Asks for a subscription; raises grpc.RpcError if there is none or it may not be seen."""
         request = types.GetSubscriptionRequest.pb()(subscription=path)
-        found = self._get_subscription(request, _CALL_SECS, _routed("subscription", path))
+        found = self._get_subscription(request, _ASK_SECS, _routed("subscription", path))
         return Subscription(found.topic, float(found.ack_deadline_seconds or 10))
 
     def check_topic(self, path: str) -> None:
         """Asks for a topic; raises grpc.RpcError if there is none or it may not be seen."""
         request = types.GetTopicRequest.pb()(topic=path)
-        self._get_topic(request, _CALL_SECS, _routed("topic", path))
+        self._get_topic(request, _ASK_SECS, _routed("topic", path))
 
     def start_pull(self, path: str, max_messages: int, timeout_secs: float) -> "Future[Any]":
         """Asks for messages; the call waits at the service until there are some."""

@@ -31,9 +31,16 @@ _IDLE_SECS = 1.0  # a bundle costs 4 ms whatever it holds: one a second is 0.4 %
 _MIN_ROWS, _MAX_ROWS = 100, 5_000  # of a batch; from here on a larger one is hardly cheaper a row
 _SHARE = 0.5  # of the wanted latency that a batch may take; the other half is for it to come
 _SMOOTHING = 0.2  # how fast the estimate of what a row takes follows
-_SETTLE_SECS = 30.0  # what the last acknowledgements get, once a reader has closed
+_POSITIVE = (
+    "deadline_secs",
+    "bundle_secs",
+    "max_latency_secs",
+    "pull_threads",
+    "max_messages",
+    "max_bytes",
+    "max_lease_secs",
+)
 _CLOSING = threading.Lock()
-_closing: list[threading.Thread] = []
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class PubSubSource(UnboundedSource):
         max_latency_secs: how long a batch may take: it decides how much is taken at once.
         pull_threads: how many calls wait for messages at a time.
         max_messages: in hand at a time, from pull to acknowledgement.
-        max_bytes: of payloads that were pulled and not taken yet.
+        max_bytes: of payloads that wait to be taken, and of those in a bundle.
         max_lease_secs: how long a message may be in hand.
         stop_when_idle_secs: end when nothing has come for so long; never if None.
         attributes: whether attributes and ordering keys are wanted.
@@ -68,7 +75,7 @@ class PubSubSource(UnboundedSource):
 
     def __post_init__(self) -> None:
         check_path(self.subscription, "subscriptions")
-        for name in ("bundle_secs", "max_latency_secs", "pull_threads", "max_messages"):
+        for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
 
@@ -163,13 +170,14 @@ class PubSubReader(UnboundedReader):
         self._forget_drain = on_drain(self._puller.wake)
         self._bundle = 0
         self._taken: list[Lease] = []  # in the bundle so far
-        self._taken_messages = 0
+        self._taken_messages = self._taken_bytes = 0
         self._bundle_ends: float | None = None
         self._pace = _Pace(source.max_latency_secs)
         self._last_came = time.monotonic()
         self._current: pa.RecordBatch | None = None
         self._oldest = time.time()
         self._is_done = False
+        self._closer: threading.Thread | None = None
         TELEMETRY.set_state("pulling", "")
 
     def start(self) -> bool:
@@ -185,7 +193,7 @@ class PubSubReader(UnboundedReader):
         self._pace.note_end()
         if is_draining():
             return self._end()
-        if self._taken_messages >= self._source.max_messages / 2:
+        if self._is_full():
             return False  # pulling waits for acknowledgements, and those for the bundle's end
         ends = self._bundle_ends
         until = time.monotonic() + _IDLE_SECS if ends is None else ends
@@ -221,7 +229,8 @@ class PubSubReader(UnboundedReader):
         if self._taken:
             bundle = _Bundle(self._leases, self._taken)
             _OPEN_BUNDLES[mark.reader, mark.bundle] = bundle
-        self._taken, self._taken_messages, self._bundle_ends = [], 0, None
+        self._taken, self._taken_messages, self._taken_bytes = [], 0, 0
+        self._bundle_ends = None
         return mark
 
     def close(self) -> None:
@@ -230,17 +239,43 @@ class PubSubReader(UnboundedReader):
         What was marked stays leased: it may still be acknowledged.
         """
         self._forget_drain()
-        thread = threading.Thread(target=self._close, name="scoreline-close", daemon=True)
         with _CLOSING:
-            _closing.append(thread)
-        thread.start()
+            if self._closer is not None:
+                return
+            self._closer = threading.Thread(target=self._close, name="scoreline-close", daemon=True)
+            self._closer.start()
+            _closing[:] = [each for each in _closing if not each.is_settled()] + [self]
 
     def _close(self) -> None:
+        self._puller.close()  # first, or it would pull again what is handed back
         self._leases.hand_back(self._taken)
         self._taken = []
-        self._puller.close()
-        self._leases.settled(_SETTLE_SECS)
         self._leases.close()
+
+    def is_settled(self) -> bool:
+        """Whether it has closed and nothing is in hand any more."""
+        is_closed = self._closer is not None and not self._closer.is_alive()
+        return is_closed and not self._leases.num_messages
+
+    def settle(self, deadline: float) -> bool:
+        """Waits, by the monotonic clock until `deadline`, for a reader that was closed to settle.
+
+        A mark that was not finalized until now is taken for one that never will be.
+        """
+        if self._closer is not None:
+            self._closer.join(max(0.0, deadline - time.monotonic()))
+        for reader, number in list(_OPEN_BUNDLES):
+            bundle = _OPEN_BUNDLES.pop((reader, number), None) if reader == self._id else None
+            if bundle is not None:
+                bundle.leases.hand_back(bundle.taken)
+        is_told = self._leases.settled(max(0.0, deadline - time.monotonic()))
+        return is_told and self.is_settled()
+
+    def _is_full(self) -> bool:
+        """Whether the bundle holds as much as it may: sinks keep what they have to flush."""
+        source = self._source
+        many = self._taken_messages >= source.max_messages / 2
+        return many or self._taken_bytes >= source.max_bytes
 
     def _take(self, pulled: list[Pulled]) -> None:
         now = time.monotonic()
@@ -251,16 +286,20 @@ class PubSubReader(UnboundedReader):
         self._oldest = min(each.lease.oldest for each in pulled)
         self._current = _batch(pulled, self._source)
         self._taken_messages += self._current.num_rows
+        self._taken_bytes += sum(each.num_bytes for each in pulled)
         self._pace.note_start(self._current.num_rows)
         self._tell()
 
     def _tell(self) -> None:
-        TELEMETRY.in_hand(self._leases.num_messages, self._puller.num_bytes, self._leases.oldest())
+        in_hand = self._puller.num_bytes + self._taken_bytes
+        TELEMETRY.in_hand(self._leases.num_messages, in_hand, self._leases.oldest())
 
     def _nothing_came(self) -> bool:
         idle_secs = self._source.stop_when_idle_secs
         now = time.monotonic()
         self._tell()
+        if self._puller.is_in_trouble:
+            self._last_came = now  # that nothing comes does not say that there is nothing
         if is_draining() or (idle_secs is not None and now - self._last_came >= idle_secs):
             return self._end()
         return False
@@ -269,6 +308,9 @@ class PubSubReader(UnboundedReader):
         TELEMETRY.set_state("draining", "")
         self._is_done = True
         return False
+
+
+_closing: list[PubSubReader] = []
 
 
 class _Pace:
@@ -302,16 +344,17 @@ class _Pace:
 def settle(timeout_secs: float) -> bool:
     """Waits until every reader of this process that has closed is done with its messages.
 
+    It is for the end of a pipeline: the messages of bundles without finalization are handed back.
+
     Returns:
         Whether all was acknowledged or handed back in time.
     """
     deadline = time.monotonic() + timeout_secs
     with _CLOSING:
-        threads = list(_closing)
+        readers = list(_closing)
         _closing.clear()
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return not any(thread.is_alive() for thread in threads)
+    settled = [reader.settle(deadline) for reader in readers]
+    return all(settled)
 
 
 def _batch(pulled: list[Pulled], source: PubSubSource) -> pa.RecordBatch:

@@ -4,7 +4,6 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +44,7 @@ class Puller:
         subscription: to pull from.
         leases: that the messages are added to.
         threads: how many calls may wait for messages at a time.
-        max_messages: in hand, taken ones included.
+        max_messages: in hand, taken ones included; several threads may ask for the last ones.
         max_bytes: of payloads that were not taken yet.
         attributes: whether attributes and ordering keys are wanted.
     """
@@ -73,6 +72,7 @@ class Puller:
         self._in_flight: set[Future[Any]] = set()
         self._changed = threading.Condition()
         self._stopped = False
+        self._closed = False
         self._trouble = Trouble(subscription)
         self._threads = [
             threading.Thread(target=self._work, name=f"scoreline-pull-{number}", daemon=True)
@@ -106,6 +106,11 @@ class Puller:
         """Of the payloads that wait to be taken."""
         return self._bytes
 
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether the service does not answer, so that nobody knows if there is more."""
+        return bool(self._trouble.reason)
+
     def wake(self) -> None:
         """Has pulling and waiting end at once."""
         with self._changed:
@@ -125,6 +130,7 @@ class Puller:
         for thread in self._threads:
             thread.join(_LAST_PULLS_SECS)
         with self._changed:
+            self._closed = True
             left, self._queue = list(self._queue), deque()
             self._messages = self._bytes = 0
         self._leases.hand_back(pulled.lease for pulled in left)
@@ -167,6 +173,8 @@ class Puller:
         if self._trouble.reason:
             self._trouble.succeeded()
             TELEMETRY.set_state("pulling", "")
+            with self._changed:
+                self._changed.notify_all()  # the other threads need not wait any longer
         return response
 
     def _failed(self, error: grpc.RpcError) -> None:
@@ -175,15 +183,18 @@ class Puller:
             return  # nothing came
         wait_secs = self._trouble.failed(reason(error))
         TELEMETRY.set_state("retrying", self._trouble.reason)
-        with self._changed, suppress(RuntimeError):
-            self._changed.wait_for(lambda: self._stopped, wait_secs)
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or not self._trouble.reason, wait_secs)
 
     def _put(self, pulled: Pulled) -> None:
         with self._changed:
-            self._queue.append(pulled)
-            self._messages += len(pulled)
-            self._bytes += pulled.num_bytes
-            self._changed.notify_all()
+            if not self._closed:
+                self._queue.append(pulled)
+                self._messages += len(pulled)
+                self._bytes += pulled.num_bytes
+                self._changed.notify_all()
+                return
+        self._leases.hand_back([pulled.lease])  # nobody looks into the queue any more
 
     def _unpack(self, received: Any) -> Pulled:
         messages = [each.message for each in received]

@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -12,14 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
 
+from .encoders import open_encoder
 from .layout import FileLayout
 from .output_columns import output_columns
-from .part_writer import PartWriter
-from .storage import is_local, join, move
+from .part_writer import cast_batch
+from .storage import create, is_local, join, move
 from .telemetry import TELEMETRY
+from .trouble import Trouble
 from .write_pubsub import event_secs
-
-_MAX_ROWS = 1_000_000  # of a file; a bundle under a surge may hold more
 
 
 class WriteStreamFiles(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.pvalue.PDone]):
@@ -32,6 +33,7 @@ class WriteStreamFiles(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.pv
         run_id: stands in their names, so that no two runs meet.
         kind: `predicted` for scored batches, `dead_lettered` for dead letters.
         keep: the input columns of predictions to write, all if None.
+        retry_secs: how long to try to write a file.
         sink: which of several sinks this is, from 0.
     """
 
@@ -42,13 +44,14 @@ class WriteStreamFiles(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.pv
         kind: Literal["predicted", "dead_lettered"],
         keep: tuple[str, ...] | None = None,
         *,
+        retry_secs: float = 600.0,
         sink: int = 0,
     ):
         super().__init__()
         if kind == "predicted":
-            self._write: beam.DoFn = _WritePredictionsFn(layout, run_id, keep, sink)
+            self._write: beam.DoFn = _WritePredictionsFn(layout, run_id, retry_secs, keep, sink)
         else:
-            self._write = _WriteDeadLettersFn(layout, run_id)
+            self._write = _WriteDeadLettersFn(layout, run_id, retry_secs)
 
     @no_annotations
     def expand(self, batches: beam.PCollection[pa.RecordBatch]) -> beam.pvalue.PDone:
@@ -58,63 +61,81 @@ class WriteStreamFiles(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.pv
 
 
 class _FlushFn(beam.DoFn):
-    """One file for each bundle."""
+    """One file for each bundle, written when it ends.
 
-    def __init__(self, layout: FileLayout, run_id: str):
+    The rows wait in memory until then, so that a disk that is full or a store that does not answer
+    can be tried again: the source bounds what a bundle holds.
+    """
+
+    def __init__(self, layout: FileLayout, run_id: str, retry_secs: float):
         self._layout = layout
         self._run_id = run_id
+        self._retry_secs = retry_secs
         self._writer_id = ""
         self._number = 0
-        self._writer: PartWriter | None = None
-        self._final = ""
-        self._rows = 0
-        self._in_file = 0
+        self._rows: list[pa.RecordBatch] = []
 
     def setup(self) -> None:
         self._writer_id = uuid.uuid4().hex[:8]  # several workers write for one run
 
     def start_bundle(self) -> None:
-        self._abort()
-        self._rows = 0
-
-    def teardown(self) -> None:
-        self._abort()
-
-    def _add(self, columns: pa.RecordBatch) -> None:
-        if self._writer is None:
-            self._number += 1
-            name = f"{self._run_id}-{self._writer_id}-{self._number:06d}"
-            staging = self._layout.staging(self._run_id)
-            staged, self._final = self._names(staging, name)
-            self._writer = PartWriter(staged, columns.schema)
-        self._writer.write(columns)
-        self._rows += columns.num_rows
-        self._in_file += columns.num_rows
-        if self._in_file >= _MAX_ROWS:
-            self._finish()
+        self._rows = []
 
     def _names(self, staging: str, name: str) -> tuple[str, str]:
         """Where a file is written, and what it is called when it is complete."""
         raise NotImplementedError
 
-    def _finish(self) -> None:
-        if self._writer is None:
-            return
-        self._writer.close()
-        staged, self._writer, self._in_file = self._writer.path, None, 0
-        _sync(staged)
-        move(staged, self._final)
-        _sync(str(Path(self._final).parent) if is_local(self._final) else "")
+    def _flush(self) -> int:
+        """Writes the rows of the bundle; gives how many they are.
 
-    def _abort(self) -> None:
-        if self._writer is not None:
-            self._writer.abort()
-            self._writer, self._in_file = None, 0
+        Raises:
+            OSError: that did not succeed for as long as the messages are ours.
+        """
+        rows, self._rows = self._rows, []
+        if not rows:
+            return 0
+        self._number += 1
+        name = f"{self._run_id}-{self._writer_id}-{self._number:06d}"
+        staged, final = self._names(self._layout.staging(self._run_id), name)
+        trouble = Trouble(f"writing to {self._layout.output}")
+        deadline = time.monotonic() + self._retry_secs
+        while True:
+            try:
+                _write(rows, staged, final)
+            except OSError as error:
+                wait_secs = trouble.failed(str(error))
+                if time.monotonic() + wait_secs > deadline:
+                    raise
+                TELEMETRY.set_state("retrying", str(error))
+                time.sleep(wait_secs)
+            else:
+                break
+        if trouble.reason:
+            trouble.succeeded()
+            TELEMETRY.set_state("pulling")
+        return sum(batch.num_rows for batch in rows)
+
+
+def _write(rows: list[pa.RecordBatch], staged: str, final: str) -> None:
+    """Writes one file, which gets its final name when it would survive a loss of power."""
+    with create(staged) as file, closing(open_encoder(staged, file, rows[0].schema)) as encoder:
+        for batch in rows:
+            encoder.write(cast_batch(batch, rows[0].schema, final))
+    _sync(staged)
+    move(staged, final)
+    _sync(str(Path(final).parent) if is_local(final) else "")
 
 
 class _WritePredictionsFn(_FlushFn):
-    def __init__(self, layout: FileLayout, run_id: str, keep: tuple[str, ...] | None, sink: int):
-        super().__init__(layout, run_id)
+    def __init__(
+        self,
+        layout: FileLayout,
+        run_id: str,
+        retry_secs: float,
+        keep: tuple[str, ...] | None,
+        sink: int,
+    ):
+        super().__init__(layout, run_id, retry_secs)
         self._keep = keep
         self._sink = sink
         self._times: list[npt.NDArray[np.float64]] = []
@@ -124,17 +145,15 @@ class _WritePredictionsFn(_FlushFn):
         self._times = []
 
     def process(self, batch: pa.RecordBatch) -> None:
-        self._add(output_columns(batch, self._keep, row_id=True))
+        self._rows.append(output_columns(batch, self._keep, row_id=True))
         self._times.append(event_secs(batch))
 
     def finish_bundle(self) -> None:
-        self._finish()
-        if not self._rows:
-            return
-        TELEMETRY.count_sink(self._layout.output, self._rows)
-        if self._sink == 0:  # rows are counted once, however many sinks they go to
+        rows = self._flush()
+        TELEMETRY.count_sink(self._layout.output, rows)
+        if rows and self._sink == 0:  # rows are counted once, however many sinks they go to
+            TELEMETRY.count("predicted", rows)
             TELEMETRY.observe_latency(time.time() - np.concatenate(self._times))
-            TELEMETRY.count("predicted", self._rows)
 
     def _names(self, staging: str, name: str) -> tuple[str, str]:
         file = f"part-{name}{self._layout.extension}"
@@ -144,26 +163,20 @@ class _WritePredictionsFn(_FlushFn):
 class _WriteDeadLettersFn(_FlushFn):
     """Dead letters of one stage, as they all come from one step."""
 
-    def __init__(self, layout: FileLayout, run_id: str):
-        super().__init__(layout, run_id)
+    def __init__(self, layout: FileLayout, run_id: str, retry_secs: float):
+        super().__init__(layout, run_id, retry_secs)
         self._stage = "any"
-        self._batches: list[pa.RecordBatch] = []
-
-    def start_bundle(self) -> None:
-        super().start_bundle()
-        self._batches = []
 
     def process(self, batch: pa.RecordBatch) -> None:
         self._stage = batch.column("stage")[0].as_py()
-        self._batches.append(batch)
-        self._add(batch.replace_schema_metadata(None))
+        self._rows.append(batch.replace_schema_metadata(None))
 
     def finish_bundle(self) -> None:
-        self._finish()
-        for batch in self._batches:
+        batches = self._rows
+        rows = self._flush()
+        for batch in batches:
             TELEMETRY.note_dead_letters(batch)
-        TELEMETRY.count("dead_lettered", self._rows)
-        self._batches = []
+        TELEMETRY.count("dead_lettered", rows)
 
     def _names(self, staging: str, name: str) -> tuple[str, str]:
         file = f"part-{name}-{self._stage}.parquet"

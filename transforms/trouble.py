@@ -6,13 +6,16 @@ import time
 
 _LOGGER = logging.getLogger(__name__)
 
+_MIN_WAIT_SECS = 0.1
+
 
 class Trouble:
     """Whether a service answers, and the waits between attempts while it does not.
 
     Args:
         service: what stands in the log, such as a subscription's name.
-        max_wait_secs: the longest wait between two attempts; the first is 0.1 s, then it doubles.
+        max_wait_secs: the longest wait between two attempts; the first is 0.1 s, and each one as
+            long as the trouble has lasted, so it doubles, however many threads fail at a time.
     """
 
     def __init__(self, service: str, max_wait_secs: float = 10.0):
@@ -20,7 +23,6 @@ class Trouble:
         self._max_wait_secs = max_wait_secs
         self._lock = threading.Lock()
         self._since: float | None = None
-        self._wait_secs = 0.0
         self.reason = ""
 
     def failed(self, reason: str) -> float:
@@ -30,8 +32,7 @@ class Trouble:
                 self._since = time.monotonic()
                 _LOGGER.warning("%s does not answer, retrying: %s", self._service, reason)
             self.reason = reason
-            self._wait_secs = min(max(0.1, 2 * self._wait_secs), self._max_wait_secs)
-            return self._wait_secs
+            return min(max(_MIN_WAIT_SECS, time.monotonic() - self._since), self._max_wait_secs)
 
     def succeeded(self) -> None:
         """Notes an attempt that succeeded."""
@@ -39,7 +40,7 @@ class Trouble:
             return
         with self._lock:
             since, self._since = self._since, None
-            self._wait_secs, self.reason = 0.0, ""
+            self.reason = ""
         if since is not None:
             secs = time.monotonic() - since
             _LOGGER.warning("%s answers again after %.1f s", self._service, secs)

@@ -1,11 +1,13 @@
 """Publishes batches to a Pub/Sub topic; all is published when the bundle ends."""
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import apache_beam as beam
 import grpc
@@ -26,9 +28,10 @@ from .telemetry import TELEMETRY
 from .trouble import Trouble
 
 _MAX_MESSAGES = 1_000  # of a request: the service's own limit
-_MAX_BYTES = 9_500_000  # of data in a request; the limit of 10 MB counts what is around it, too
+_MAX_BYTES = 9_500_000  # of a request or of a message's data; the limit of 10 MB counts all else
 _MAX_ATTRIBUTE_BYTES = 1_024  # of a value: the service's own limit
 _MAX_ATTRIBUTES = 100  # of a message: the service's own limit
+_MAX_NAME_BYTES = 256  # of an attribute: the service's own limit
 _THREADS = 4  # requests under way at a time
 _MODEL_VERSION = "model_version"
 _WAITABLE = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED)  # somebody may mend it
@@ -58,7 +61,7 @@ class WritePubSub(
         sink: which of several sinks this is, from 0.
 
     Raises:
-        ValueError: no name of a topic, or more columns than a message may have attributes.
+        ValueError: no name of a topic, or columns that a message cannot have as attributes.
     """
 
     def __init__(
@@ -76,6 +79,16 @@ class WritePubSub(
             raise ValueError(
                 f"a message has at most {_MAX_ATTRIBUTES} attributes, two of them are "
                 f"{_MODEL_VERSION} and {ROW_ID}; got {len(attributes)} columns for others"
+            )
+        odd = [
+            name
+            for name in attributes
+            if name.startswith("goog") or not 0 < len(name.encode()) <= _MAX_NAME_BYTES
+        ]
+        if odd:
+            raise ValueError(
+                f"columns that cannot be attributes of a message: {odd}. A name has 1 to "
+                f"{_MAX_NAME_BYTES} bytes and does not start with goog: rename them"
             )
         publisher = _Publisher(check_path(topic, "topics"), retry_secs)
         names = tuple(dict.fromkeys([_MODEL_VERSION, ROW_ID, *attributes]))
@@ -114,16 +127,16 @@ class _Publisher:
     topic: str
     retry_secs: float
 
-    def publish(self, data: Sequence[bytes], attributes: Sequence[Attributes]) -> float:
+    def publish(self, messages: Sequence[Any], stopped: threading.Event) -> float:
         """Publishes messages in one request; gives the time at which that was done.
+
+        Args:
+            messages: protocol buffers.
+            stopped: is set when nobody waits for it any more.
 
         Raises:
             PublishError: the service refused them, or did not answer for too long.
         """
-        messages = [
-            PubsubMessage(data=each, attributes=of)
-            for each, of in zip(data, attributes, strict=True)
-        ]
         deadline = time.monotonic() + self.retry_secs
         trouble = _troubles.setdefault(self.topic, Trouble(self.topic))
         while True:
@@ -132,7 +145,8 @@ class _Publisher:
             except grpc.RpcError as error:
                 wait_secs = self._wait_secs(error, trouble, deadline)
                 TELEMETRY.set_state("retrying", reason(error))
-                time.sleep(wait_secs)
+                if stopped.wait(wait_secs):
+                    raise PublishError(f"{self.topic}: the stream has ended") from error
             else:
                 if trouble.reason:
                     trouble.succeeded()
@@ -160,17 +174,20 @@ class _PublishFn(beam.DoFn):
     def __init__(self, publisher: _Publisher):
         self._publisher = publisher
         self._pool: ThreadPoolExecutor | None = None
+        self._stopped: threading.Event | None = None
         self._waiting: deque[tuple[Future[float], npt.NDArray[np.float64]]] = deque()
         self._rows = 0
 
     def start_bundle(self) -> None:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_THREADS, "scoreline-publish")
+            self._stopped = threading.Event()
         self._waiting.clear()
         self._rows = 0
 
     def teardown(self) -> None:
-        if self._pool is not None:
+        if self._pool is not None and self._stopped is not None:
+            self._stopped.set()  # a process does not end while one of these threads tries again
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _submit(
@@ -178,12 +195,15 @@ class _PublishFn(beam.DoFn):
     ) -> None:
         """Has messages published; waits while too many requests are under way."""
         assert self._pool is not None
-        for start, stop in pairwise(_cuts([len(each) for each in data])):
+        assert self._stopped is not None
+        messages = [
+            PubsubMessage(data=each, attributes=of)
+            for each, of in zip(data, attributes, strict=True)
+        ]
+        for start, stop in pairwise(_cuts([message.ByteSize() for message in messages])):
             while len(self._waiting) >= 2 * _THREADS:
                 self._wait_for_one()
-            future = self._pool.submit(
-                self._publisher.publish, data[start:stop], attributes[start:stop]
-            )
+            future = self._pool.submit(self._publisher.publish, messages[start:stop], self._stopped)
             self._waiting.append((future, times[start:stop]))
         self._rows += len(data)
 
@@ -295,9 +315,22 @@ def _attributes(columns: pa.RecordBatch, names: tuple[str, ...]) -> list[Attribu
     ]
 
 
+def _is_text(type_: pa.DataType) -> bool:
+    """Whether values of a type have a text that says what they are."""
+    if pa.types.is_dictionary(type_):
+        return _is_text(type_.value_type)
+    has_bytes = (
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_fixed_size_binary,
+        pa.types.is_binary_view,
+    )
+    return not pa.types.is_nested(type_) and not any(test(type_) for test in has_bytes)
+
+
 def _texts(column: pa.Array) -> list[str | None]:
     """The values as text that an attribute can hold; None for a null or a value that is longer."""
-    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+    if not _is_text(column.type):
         return [None] * len(column)
     text = column.cast(pa.string())
     lengths = pc.binary_length(text)

@@ -78,6 +78,10 @@ class Scene:
         self._feeds.append(Feed(self.emulator.address, self.input_topic, log, **options))
         return self._feeds[-1]
 
+    def stop_feed(self) -> dict[str, int]:
+        """Ends the newest publisher; gives all that it has published."""
+        return self._feeds[-1].stop()
+
     def to_files(self, *flags: str) -> list[str]:
         """The words of a command that writes to `out`."""
         return self._command("out", "id", "id=int64", *flags)
@@ -89,24 +93,27 @@ class Scene:
         places = ["--dead-letters", dead, "--report", "runs"]
         return self._command(f"pubsub://{self.output_topic}", keep, types, *places, *flags)
 
-    def to_both(self) -> list[str]:
+    def to_both(self, preprocess: str | None = None) -> list[str]:
         """The words of a command that writes to `out` and publishes, as a job file says."""
+        types = dict(pair.split("=") for pair in TYPES.split(",")[: None if preprocess else 1])
+        trust = {"allow_pickle": True, "allow_code": preprocess is not None}
         job = {
             "name": "both",
             "source": {
                 "type": "pubsub",
                 "subscription": self.subscription,
                 "format": "json",
-                "types": {"id": "int64"},
+                "types": types,
             },
-            "model": {"uri": str(self.model), "trust": {"allow_pickle": True}},
+            "model": {"uri": str(self.model), "preprocess": preprocess, "trust": trust},
             "sinks": [
                 {"type": "files", "path": "out", "keep": ["id"]},
                 {"type": "pubsub", "topic": self.output_topic, "keep": ["id"]},
             ],
         }
-        (self.folder / "both.yaml").write_text(yaml.safe_dump(job, sort_keys=False))
-        return ["run", "both.yaml"]
+        name = "both.yaml" if preprocess is None else "odd.yaml"
+        (self.folder / name).write_text(yaml.safe_dump(job, sort_keys=False))
+        return ["run", name]
 
     def _command(self, output: str, keep: str, types: str, *flags: str) -> list[str]:
         words = ["score", "--model", str(self.model), "--allow-pickle"]
@@ -156,7 +163,7 @@ class Scene:
     def read_topic(self, account: Account, quiet_secs: float = 0.5) -> None:
         """Notes what was published; dead letters are in files."""
         account.pull_predictions(self.client, self.scores, quiet_secs)
-        for folder in ("dead", "out/_dead_letters"):
+        for folder in ("dead", "dead/_dead_letters", "out/_dead_letters"):
             account.read_dead_letters(self.folder / folder)
 
     def wait_until_found(

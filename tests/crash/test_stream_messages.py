@@ -48,7 +48,7 @@ def test_each_message_is_scored_or_a_dead_letter_with_its_bytes(scene: Scene) ->
     assert good.keys() <= account.scored.keys()
     payloads = {
         row["row_id"].rpartition("#")[2]: row["payload"]
-        for path in (scene.folder / "dead").glob("*.parquet")
+        for path in (scene.folder / "dead").rglob("*.parquet")
         for row in pq.read_table(path).to_pylist()
         if row["payload_encoding"] == "raw"
     }
@@ -59,7 +59,10 @@ def test_each_message_is_scored_or_a_dead_letter_with_its_bytes(scene: Scene) ->
 def test_huge_dead_letters_and_predictions_in_topics(scene: Scene) -> None:
     """A prediction that keeps a huge column may fit no message: then it is a dead letter."""
     words = scene.to_topic(
-        dead=f"pubsub://{scene.dead_topic}", keep="id,note", types="id=int64,note=string"
+        *("--max-dead-letter-ratio", "1"),
+        dead=f"pubsub://{scene.dead_topic}",
+        keep="id,note",
+        types="id=int64,note=string",
     )
     kept = ["x" * size for size in (10, 2_000, 8_000_000, 9_400_000)]
     fine = {f"{len(note)}": [json.dumps(GOOD | {"note": note}).encode()] for note in kept}

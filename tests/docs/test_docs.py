@@ -28,6 +28,7 @@ DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 COMMAND_LINE = ROOT / "docs" / "command-line.md"
 JOB_FILE = ROOT / "docs" / "job-file.md"
 FORMATS = ROOT / "docs" / "formats.md"
+STREAMING = ROOT / "docs" / "streaming.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 PARSERS = {
@@ -132,24 +133,45 @@ def test_exit_codes_are_documented(document: Path) -> None:
     assert codes == [int(code) for code in ExitCode]
 
 
-def job_keys() -> dict[str, tuple[str, str]]:
-    """{key: (type, default)} of every value that a job file can hold, from the JSON Schema."""
+Keys = dict[tuple[str, str], tuple[str, str]]
+
+
+def job_keys() -> Keys:
+    """{(heading, key): (type, default)} of every value that a job file can hold, by its schema."""
     schema = Job.model_json_schema()
-    return dict(_keys(schema, schema["$defs"], ""))
+    return dict(_keys(schema, schema["$defs"], "The job", ""))
 
 
 def _keys(
-    part: dict[str, Any], definitions: dict[str, Any], path: str
-) -> Iterator[tuple[str, tuple[str, str]]]:
+    part: dict[str, Any], definitions: dict[str, Any], heading: str, path: str
+) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
     for name, field in part["properties"].items():
         key = f"{path}{name}"
-        inner = field.get("items", field).get("$ref")
-        if inner is None:
+        inner = field.get("items", field)
+        kinds = [
+            each["$ref"].rsplit("/", 1)[1] for each in inner.get("oneOf", [inner]) if "$ref" in each
+        ]
+        if not kinds:
             is_needed = name in part.get("required", ())
-            yield key, (_type(field), "required" if is_needed else _default(field))
-            continue
+            yield (heading, key), (_type(field), "required" if is_needed else _default(field))
         below = f"{key}.N." if "items" in field else f"{key}."
-        yield from _keys(definitions[inner.rsplit("/", 1)[1]], definitions, below)
+        for kind in map(definitions.__getitem__, kinds):
+            inside = key if heading == "The job" else heading
+            if len(kinds) > 1:
+                inside = f"{key} of type {kind['properties']['type']['const']}"
+            yield from _keys(kind, definitions, inside, below)
+
+
+def documented_keys() -> Keys:
+    """{(heading, key): (type, default)} as the tables of job-file.md say."""
+    sections = re.split(r"^### (.+)$", JOB_FILE.read_text(), flags=re.MULTILINE)
+    rows = [
+        ((heading, key), (type_, default))
+        for heading, text in zip(sections[1::2], sections[2::2], strict=True)
+        for key, type_, default in _KEY_ROW.findall(text)
+    ]
+    assert len(rows) == len(dict(rows)), "a key is documented twice"
+    return dict(rows)
 
 
 def _type(field: dict[str, Any]) -> str:
@@ -161,7 +183,7 @@ def _type(field: dict[str, Any]) -> str:
         return f"`{kind['const']}`"
     if "enum" in kind:
         return ", ".join(f"`{value}`" for value in kind["enum"])
-    limits = {name: kind[name] for name in ("minimum", "maximum") if name in kind}
+    limits = {name: kind[name] for name in _LIMITS if name in kind}
     name = {
         "string": "text",
         "integer": "whole number",
@@ -172,11 +194,11 @@ def _type(field: dict[str, Any]) -> str:
     }[kind["type"]]
     if kind.get("minLength") == kind.get("maxLength") == 1:
         name = "one character"
-    words = "".join(f" {word} {limits[key]}" for key, word in _LIMITS.items() if key in limits)
+    words = "".join(f" {word} {limits[key]:g}" for key, word in _LIMITS.items() if key in limits)
     return name + words
 
 
-_LIMITS = {"minimum": "from", "maximum": "to"}
+_LIMITS = {"exclusiveMinimum": "above", "minimum": "from", "maximum": "to"}
 
 
 def _default(field: dict[str, Any]) -> str:
@@ -187,20 +209,27 @@ def _default(field: dict[str, Any]) -> str:
         return json.dumps(value)
     if isinstance(value, list):
         return ", ".join(f"`{item or json.dumps(item)}`" for item in value)
-    return f"`{value}`" if isinstance(value, str) else str(value)
+    return (
+        f"{value:g}"
+        if isinstance(value, float)
+        else f"`{value}`"
+        if isinstance(value, str)
+        else str(value)
+    )
 
 
 def test_every_key_of_a_job_is_documented_and_every_documented_key_exists() -> None:
-    documented = [row[0] for row in _KEY_ROW.findall(JOB_FILE.read_text())]
-    assert set(job_keys()) - set(documented) == set(), "job-file.md lacks these keys"
-    assert set(documented) - set(job_keys()) == set(), "job-file.md has keys that do not exist"
-    assert documented == list(job_keys()), "list them in the order of the schema, each once"
+    documented, keys = documented_keys(), job_keys()
+    assert set(keys) - set(documented) == set(), "job-file.md lacks these keys"
+    assert set(documented) - set(keys) == set(), "job-file.md has keys that do not exist"
+    for heading in {heading for heading, _ in keys}:
+        listed = [key for key in documented if key[0] == heading]
+        assert listed == [key for key in keys if key[0] == heading], "list them as the schema does"
 
 
-@pytest.mark.parametrize("key", job_keys())
-def test_a_key_is_documented_with_its_type_and_default(key: str) -> None:
-    (row,) = [row for row in _KEY_ROW.findall(JOB_FILE.read_text()) if row[0] == key]
-    assert row[1:] == job_keys()[key]
+@pytest.mark.parametrize(("heading", "key"), job_keys())
+def test_a_key_is_documented_with_its_type_and_default(heading: str, key: str) -> None:
+    assert documented_keys()[heading, key] == job_keys()[heading, key]
 
 
 def test_job_files_in_documents_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,9 +248,20 @@ def test_the_codes_of_malformed_records_are_those_of_the_decoders() -> None:
     listed = set(re.findall(r"^\| `decode/(\w+)` \|", FORMATS.read_text(), re.MULTILINE))
     decoders = [*(ROOT / "transforms" / "formats").glob("*.py"), ROOT / "transforms/text_files.py"]
     source = "\n".join(path.read_text() for path in decoders)
-    made = set(re.findall(r'\b_?(?:Fault|Reject)\(\s*(?:\w+[^"()]*,\s*)?"([a-z0-9_]+)"', source))
+    made = set(re.findall(r'\b(?:_?Fault|Reject|reject)\(\s*(?:[^",]+,\s*)?"([a-z0-9_]+)"', source))
     made |= set(re.findall(r'"([a-z0-9_]+)" if .* else "[a-z0-9_]+"$', source, re.M))
     assert listed == made
+
+
+def test_the_runbook_knows_every_line_of_the_log() -> None:
+    runbook = STREAMING.read_text()
+    modules = [*(ROOT / "transforms").glob("*.py"), *(ROOT / "pipelines").glob("*.py")]
+    source = "\n".join(path.read_text() for path in modules)
+    lines = re.findall(r'_LOGGER\.\w+\(\s*"([^"]+)"', source)
+    assert len(lines) > 5
+    for line in lines:
+        for words in filter(None, (part.strip(" :,.") for part in re.split(r"%[\d.]*\w", line))):
+            assert words in runbook, f"streaming.md does not explain {line!r}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -13,6 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from emulator import PROJECT, Emulator
+from places import Places
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -64,6 +66,7 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Pipeline) ->
     monkeypatch.setenv("BUCKET", str(tmp_path / "bucket"))
     monkeypatch.setenv("DAY", "2026-01-31")
     monkeypatch.setenv("MODEL_SHA256", digest)
+    monkeypatch.setenv("PROJECT", "my-project")
     return tmp_path
 
 
@@ -145,6 +148,38 @@ def test_json_in_a_bucket(workdir: Path, model: Pipeline) -> None:
     (folder,) = (bucket / "runs" / "churn").iterdir()
     assert json.loads((folder / "report.json").read_text())["rows"]["read"] == 201
     assert "path: ${BUCKET}/scores/${DAY}" in (folder / "job.yaml").read_text()
+
+
+def test_a_stream(
+    workdir: Path,
+    model: Pipeline,
+    places: Places,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PROJECT", PROJECT)
+    client = emulator.client
+    names = ("customers", "churn", "rejected")
+    customer_topic, *topics = map(client.create_topic, names)
+    client.create_subscription("customers", customer_topic)
+    churn, rejected = map(client.create_subscription, names[1:], topics)
+    frame = customers(40, seed=6).rename(columns={"id": "customer_id", "age": "customer_age"})
+    payloads = frame.to_json(orient="records", lines=True).encode().splitlines()
+    sent = [*payloads, payloads[0], b"{"]
+    client.publish(customer_topic, sent, [{"region": "north"}] * len(sent))
+    assert main(["check", str(JOBS / "pubsub_stream.yaml"), "--quiet"]) == 0
+    settings = ("source.stop_when_idle_secs=1", "dead_letters.max_ratio=0.1")
+    assert run("pubsub_stream.yaml", *settings) == 0
+    predicted = own(model, frame.rename(columns={"customer_age": "age"}))
+    files = pq.read_table("scores").sort_by("customer_id")
+    assert files["prediction"].to_pylist() == predicted
+    messages = client.pull_all(churn)
+    assert len(messages) == 40, "one customer came twice"
+    rows = {row["customer_id"]: row for row in (json.loads(message.data) for message in messages)}
+    assert [rows[number]["prediction"] for number in range(40)] == predicted
+    assert {message.attributes["region"] for message in messages} == {"north"}
+    (dead,) = client.pull_all(rejected)
+    assert (dead.data, dead.attributes["error_code"]) == (b"{", "malformed_json")
 
 
 def test_preprocess(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,12 +99,9 @@ def _one_line_each(texts: pa.BinaryArray) -> bytes:
     b'{"a":\r1}\n{}\n'
     """
     block = joined(texts)
-    if block.count(b"\n") == len(texts):
-        return block
-    _, offsets, data = texts.buffers()
-    data = pa.py_buffer(data.to_pybytes().replace(b"\n", b"\r"))
-    buffers = [None, offsets, data]
-    return joined(pa.Array.from_buffers(pa.binary(), len(texts), buffers, offset=texts.offset))
+    if block.count(b"\n") > len(texts):
+        block = joined(pc.replace_substring(texts, "\n", "\r"))
+    return block
 
 
 class _Quotes:
@@ -113,6 +110,7 @@ class _Quotes:
     >>> quotes = _Quotes(frozenset({"id"}))
     >>> quotes.put_in(b'{"id": {"a": 1}, "x": 2}')
     b'{"id": "{\\"a\\": 1}", "x": 2}'
+
     Args:
         names: the columns; at least one.
     """

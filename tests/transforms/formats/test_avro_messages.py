@@ -169,3 +169,20 @@ def test_wanted_columns_must_be_there_and_of_a_kind():
         wanted({"n": pa.list_(pa.int64())})
     with pytest.raises(ValueError, match="expected the writer's schema, got none"):
         MessageDecoder(MessageReading("avro", pa.schema({"x": pa.float64()})))
+
+
+def test_a_time_that_does_not_fit_is_malformed_even_if_python_cannot_spell_it():
+    schema = pa.schema({"at": pa.timestamp("ns", "UTC")})
+    reading = MessageReading("avro", schema, avro_schema=TEXT)
+    at = PARSED["fields"][5]["name"]
+    plain = {
+        **AVRO,
+        "fields": [{**f, "type": "long"} if f["name"] == at else f for f in AVRO["fields"]],
+    }
+    stream = io.BytesIO()
+    fastavro.schemaless_writer(stream, fastavro.parse_schema(plain), row(at=2**62))
+    decoded = check_one_by_one(reading, [GOOD, stream.getvalue()])
+    assert decoded.batch.num_rows == 1
+    [reject] = decoded.rejects
+    assert reject.error_code == "wrong_type"
+    assert reject.error_message.endswith("got a time that no calendar has")

@@ -1,0 +1,125 @@
+"""What a stream would do, found out without pulling a message."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from scoreline.transforms.output_columns import ROW_ID
+
+from .build_stream import build_stream
+from .check import columns_found, model_found
+from .fused import check_fused
+from .job import FilesSink, Job, PubSubDeadLetters
+from .launch import beam_options
+from .run_folder import new_run_id
+from .stream import prepare_stream
+from .stream_preflight import PreparedStream
+
+_DELETED = "_deleted-topic_"  # what a subscription says when its topic is gone
+
+
+def check_stream_job(job: Job, beam_flags: Sequence[str]) -> dict[str, Any]:
+    """Checks a stream as a run would, and says what it found.
+
+    Raises:
+        UsageError, ContractError, ModelError: what a run would raise, too.
+        NotFusedError: as a run would.
+    """
+    options = beam_options(beam_flags)
+    prepared = prepare_stream(job, options)
+    pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
+    build_stream(pipeline, prepared, new_run_id())
+    check_fused(pipeline)
+    layout = prepared.layouts[0]
+    return {
+        "job": job.name,
+        "runner": "DirectRunner",
+        "mode": "streaming",
+        "stages": 1,
+        "input": _input(prepared),
+        "in_hand": _in_hand(prepared),
+        "max_latency_secs": job.max_latency_secs,
+        "model": model_found(prepared.model),
+        "outputs": [_output(prepared, number) for number in range(len(job.sinks))],
+        "dead_letters": f"pubsub://{job.dead_letters.topic}"
+        if isinstance(job.dead_letters, PubSubDeadLetters)
+        else layout.dead_letter_path,
+        "max_dead_letter_ratio": job.dead_letters.max_ratio,
+        "reports": layout.run_root,
+        "notes": list(_notes(prepared)),
+        "exit_code": 0,
+    }
+
+
+def _input(prepared: PreparedStream) -> dict[str, Any]:
+    spec = prepared.job.messages_source
+    return {
+        "subscription": spec.subscription,
+        "topic": prepared.found.topic,
+        "ack_deadline_secs": prepared.found.ack_deadline_secs,
+        "format": spec.format,
+        "columns": columns_found(prepared.schema),
+        "deduplicate_by": spec.deduplicate_by,
+        "deduplicate_secs": None if spec.deduplicate_by is None else spec.deduplicate_secs,
+        "stop_when_idle_secs": spec.stop_when_idle_secs,
+    }
+
+
+def _in_hand(prepared: PreparedStream) -> dict[str, Any]:
+    """How much is pulled ahead, and for how long at most."""
+    source = prepared.source
+    return {
+        "pull_threads": source.pull_threads,
+        "max_messages": source.max_messages,
+        "max_bytes": source.max_bytes,
+        "max_lease_secs": source.max_lease_secs,
+    }
+
+
+def _output(prepared: PreparedStream, number: int) -> dict[str, Any]:
+    sink = prepared.job.sinks[number]
+    columns = columns_found(prepared.output_schemas[number])
+    if isinstance(sink, FilesSink):
+        layouts = [layout for layout in prepared.layouts if layout.output == sink.path]
+        return {
+            "path": sink.path,
+            "files": f"part-*{layouts[0].extension}",
+            "flush_secs": sink.flush_secs,
+            "columns": columns,
+        }
+    attributes = dict.fromkeys(["model_version", ROW_ID, *(sink.keep or ())])
+    return {"path": sink.path, "attributes": list(attributes), "columns": columns}
+
+
+def _read_as_text(prepared: PreparedStream) -> list[str]:
+    """The columns whose types nobody knows, and that are read as text."""
+    spec = prepared.job.messages_source
+    open_features = [each.name for each in prepared.contract.features if each.kind == "any"]
+    added = {*spec.types, *spec.attributes, spec.message_id, spec.publish_time}
+    names = {*prepared.reading.untyped, *open_features}
+    return sorted(spec.rename.get(name, name) for name in names - added)
+
+
+def _notes(prepared: PreparedStream) -> Iterator[str]:
+    """What fits, and may still not be what was meant."""
+    spec, found = prepared.job.messages_source, prepared.found
+    emulator = os.environ.get("PUBSUB_EMULATOR_HOST")
+    if emulator:
+        yield f"PUBSUB_EMULATOR_HOST is set: this is the emulator at {emulator}, not the service"
+    if found.topic == _DELETED:
+        yield "the subscription's topic was deleted: nothing new will come"
+    names = _read_as_text(prepared)
+    if names:
+        yield f"the columns {names} are read as text, as nobody says their types: --types"
+    if not prepared.contract.names:
+        yield "the rows are not checked before --preprocess sees them"
+    if spec.deduplicate_by is not None:
+        yield "duplicates are found within this process only, and not across a restart"
+    if prepared.source.max_lease_secs > spec.max_lease_secs:
+        yield (
+            f"max_lease_secs is {prepared.source.max_lease_secs:g}: no less than the "
+            "subscription's own deadline for acknowledgements"
+        )
