@@ -19,7 +19,7 @@ import orjson
 
 _MEMBER = re.compile(
     rb'([ \t]*[{,][ \t]*"([^"\\]*)"[ \t]*:[ \t]*)'  # a key without escapes
-    rb'(?:"((?:[^"\\]|\\[^"])*)"|([^\s",{}\[\]]+))'  # a text without escaped quotes, or a token
+    rb'(?:"((?:[^"\\]|\\.)*)"|([^\s",{}\[\]]+))'  # a text, or a token
 )
 _WORD = 16  # bytes compared at once: numpy loads 16 as fast as 8
 
@@ -44,7 +44,7 @@ class Template:
 
 
 def learn_template(line: bytes) -> Template | None:
-    r"""Turns one line into its template; None if it is malformed, nested or escapes quotes.
+    r"""Turns one line into its template; None if it is malformed or nested.
 
     >>> learn_template(b'{"a":1, "b":"x"}').literals
     (b'{"a":', b', "b":"', b'"}')

@@ -5,8 +5,7 @@ positions of the quotation marks, compares every literal byte, checks every valu
 grammar, and lets Arrow convert the values where they stand. It accepts a line only if all of that
 holds, so an accepted line is valid JSON of the learnt shape with values of the schema's types;
 every other line, broken or just different, is left to the general parser. Nothing is guessed: a
-wrong template accepts nothing. Lines with nested values or escaped quotation marks are never
-accepted.
+wrong template accepts nothing. Lines with nested values are never accepted.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class UniformParser:
     r"""Turns lines that look alike into batches of a flat schema.
 
     Templates are kept from call to call, and a parser that meets lines of ever new shapes stops
-    trying; both change only the speed.
+    trying; both change only the speed, so threads may share a parser.
 
     Args:
         schema: the wanted columns, of the types int64, uint64, float64, bool and string.
@@ -92,7 +91,7 @@ class UniformParser:
             return []
         block = _Block(lines)
         left, found = block.usable.copy(), []
-        known = iter(list(self._known))
+        known = iter(self._known)
         for _ in range(_MAX_TEMPLATES):
             if np.count_nonzero(left) < _MIN_LINES:
                 break
@@ -100,7 +99,7 @@ class UniformParser:
             anchors = next(known, None) or self._learn(lines[first])
             uniform = _Reading(block, anchors, self._schema).read(left) if anchors else None
             if anchors and (uniform is None or len(uniform.indices) < _MIN_LINES):
-                self._known.remove(anchors)
+                self._known = [other for other in self._known if other is not anchors]
             if uniform is None:
                 left[first] = False  # so that it is not learnt again
             else:
@@ -115,12 +114,13 @@ class UniformParser:
         template = learn_template(line)
         if template is None:
             return None
-        self._known.append(Anchors(template))
-        return self._known[-1]
+        anchors = Anchors(template)
+        self._known = [*self._known, anchors]
+        return anchors
 
 
 class _Block:
-    """A block made ready: loads of 2, 4 or 16 bytes at any position, quotation marks."""
+    """A block made ready: loads of 2, 4 or 16 bytes at any position, unescaped quotation marks."""
 
     def __init__(self, lines: Lines) -> None:
         padded, size = lines.block + _PADDING, len(lines.block)
@@ -130,10 +130,13 @@ class _Block:
         self.pairs: npt.NDArray[np.uint16] = np.ndarray((size,), "<u2", padded, strides=(1,))
         self.quads: npt.NDArray[np.uint32] = np.ndarray((size,), "<u4", padded, strides=(1,))
         self.words: npt.NDArray[np.void] = np.ndarray((size,), "V16", padded, strides=(1,))
-        self.quotes = np.flatnonzero(self.data == ord('"')).astype(np.int32)
+        is_quote = self.data == ord('"')
+        self.escapes = np.flatnonzero(self.data == ord("\\")) if b"\\" in lines.block else None
+        if self.escapes is not None:
+            is_quote[_escaped(self.escapes)] = False
+        self.quotes = np.flatnonzero(is_quote).astype(np.int32)
         bounds = np.searchsorted(self.quotes, np.append(lines.starts, size))
         self.first_quote, self.num_quotes = bounds[:-1], np.diff(bounds)
-        self.escapes = np.flatnonzero(self.data == ord("\\")) if b"\\" in lines.block else None
         self.usable = _usable(lines, self.data[:size])
 
     def bounds(self, indices: npt.NDArray[np.int64], num_quotes: int) -> _Ints:
@@ -148,6 +151,13 @@ class _Block:
         bounds[num_quotes] = self.lines.ends[indices]
         bounds[num_quotes + 1] = self.lines.starts[indices]
         return bounds
+
+
+def _escaped(backslashes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Returns the positions behind each backslash that is not itself behind such a one."""
+    is_first = np.diff(backslashes, prepend=-2) != 1
+    run_starts = np.maximum.accumulate(np.where(is_first, backslashes, 0))
+    return backslashes[(backslashes - run_starts) % 2 == 0] + 1
 
 
 def _usable(lines: Lines, data: npt.NDArray[np.uint8]) -> _Mask:
