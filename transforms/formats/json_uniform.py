@@ -273,7 +273,8 @@ class _Reading:
         good &= (data[stops - 1] - np.uint8(ord("0"))) < 10
         if not good.all():
             good |= self._nulls(*self._cells(columns))
-        return good.all(axis=0)
+        fits: _Mask = np.all(good, axis=0)
+        return fits
 
     def _check_tokens(self, kinds: list[pa.DataType], columns: list[int]) -> _Mask:
         """Marks the lines whose booleans are true, false or null, and whose nulls are null."""
