@@ -303,7 +303,9 @@ def _cast_number(texts: pa.Array, target: pa.DataType) -> Cast:
 
 
 def _has_infinity(column: pa.Array) -> bool:
-    return pa.types.is_floating(column.type) and bool(pc.any(pc.is_inf(column)).as_py())
+    if not pa.types.is_floating(column.type):
+        return False
+    return bool(np.isinf(column.to_numpy(zero_copy_only=False)).any())
 
 
 def _direct_type(data_type: pa.DataType) -> pa.DataType:

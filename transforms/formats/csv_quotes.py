@@ -6,7 +6,8 @@ field. What pyarrow would do with a quoted field that never closes, namely to ta
 lines into it without a word, is what this module is for: it finds such lines.
 
 Nearly all lines are *regular*: they have no quotation marks, or only such as stand at a field's
-edge. That is checked for all lines at once; the others are matched one by one.
+edge or, inside a quoted field, in twos. That is checked for all lines at once; the others are
+matched one by one.
 """
 
 from __future__ import annotations
@@ -101,7 +102,10 @@ def irregular_lines(lines: Lines, dialect: CsvDialect) -> _Indices:
 def _oddly_quoted(
     lines: Lines, data: npt.NDArray[np.uint8], quote: int, delimiter: int
 ) -> npt.NDArray[np.bool_]:
-    """Marks lines whose quotation marks are not pairs around whole fields."""
+    """Marks lines whose quotation marks are not pairs around whole fields.
+
+    A mark that is written as two ends one pair and begins the next.
+    """
     places = np.flatnonzero(data == quote)
     owners = np.searchsorted(lines.starts, places, side="right") - 1
     odd = np.bincount(owners, minlength=len(lines)) % 2 == 1
@@ -109,10 +113,13 @@ def _oddly_quoted(
         even = ~odd[owners]
         places, owners = places[even], owners[even]
     opening, closing, owners = places[::2], places[1::2], owners[::2]
-    fits = (opening == lines.starts[owners]) | (data[opening - 1] == delimiter)
+    doubled = (opening[1:] == closing[:-1] + 1) & (owners[1:] == owners[:-1])
     after = np.minimum(closing + 1, len(data) - 1)
-    fits &= (closing + 1 == lines.ends[owners]) | (data[after] == delimiter)
-    odd[owners[~fits]] = True
+    opens = (opening == lines.starts[owners]) | (data[opening - 1] == delimiter)
+    closes = (closing + 1 == lines.ends[owners]) | (data[after] == delimiter)
+    opens[1:] |= doubled
+    closes[:-1] |= doubled
+    odd[owners[~(opens & closes)]] = True
     return odd
 
 

@@ -5,8 +5,7 @@ positions of the quotation marks, compares every literal byte, checks every valu
 grammar, and lets Arrow convert the values where they stand. It accepts a line only if all of that
 holds, so an accepted line is valid JSON of the learnt shape with values of the schema's types;
 every other line, broken or just different, is left to the general parser. Nothing is guessed: a
-wrong template accepts nothing. Lines with nested values or escaped quotation marks are never
-accepted.
+wrong template accepts nothing. Lines with nested values are never accepted.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from .casts import cast_checked
 from .json_template import Anchors, learn_template
 from .lines import Lines, lines_not_utf8
 
-_Ints = npt.NDArray[np.int32]
+_Ints = npt.NDArray[np.int64]  # what numpy need not convert before it indexes
 _Mask = npt.NDArray[np.bool_]
 
 _PADDING = b"\n" * 16  # so that sixteen bytes can be loaded at the last byte of a block, too
@@ -36,16 +35,7 @@ _CONTROL = re.compile(rb"[\x00-\x1f]")
 _NUMBERS: Final = {pa.float64(): np.float64, pa.int64(): np.int64, pa.uint64(): np.uint64}
 
 
-def _number_starts() -> _Mask:
-    """Returns, by two bytes after the sign, whether a JSON number may start so."""
-    table = np.zeros((256, 256), bool)
-    table[ord("1") : ord("9") + 1, :] = True
-    table[ord("0"), list(_AFTER_ZERO)] = True
-    return table.T.ravel()  # as a little-endian number: the first byte is the low one
-
-
-_AFTER_ZERO = b",}.eE \t\r\n"
-_NUMBER_STARTS: Final = _number_starts()
+_AFTER_ZERO: Final = np.isin(np.arange(256), list(b",}.eE \t\r\n"))  # by byte
 _NULL, _TRUE, _FALS = (int.from_bytes(token, "little") for token in (b"null", b"true", b"fals"))
 
 
@@ -61,7 +51,7 @@ class UniformParser:
     r"""Turns lines that look alike into batches of a flat schema.
 
     Templates are kept from call to call, and a parser that meets lines of ever new shapes stops
-    trying; both change only the speed.
+    trying; both change only the speed, so threads may share a parser.
 
     Args:
         schema: the wanted columns, of the types int64, uint64, float64, bool and string.
@@ -92,7 +82,7 @@ class UniformParser:
             return []
         block = _Block(lines)
         left, found = block.usable.copy(), []
-        known = iter(list(self._known))
+        known = iter(self._known)
         for _ in range(_MAX_TEMPLATES):
             if np.count_nonzero(left) < _MIN_LINES:
                 break
@@ -100,7 +90,7 @@ class UniformParser:
             anchors = next(known, None) or self._learn(lines[first])
             uniform = _Reading(block, anchors, self._schema).read(left) if anchors else None
             if anchors and (uniform is None or len(uniform.indices) < _MIN_LINES):
-                self._known.remove(anchors)
+                self._known = [other for other in self._known if other is not anchors]
             if uniform is None:
                 left[first] = False  # so that it is not learnt again
             else:
@@ -115,30 +105,46 @@ class UniformParser:
         template = learn_template(line)
         if template is None:
             return None
-        self._known.append(Anchors(template))
-        return self._known[-1]
+        anchors = Anchors(template)
+        self._known = [*self._known, anchors]
+        return anchors
 
 
 class _Block:
-    """A block made ready: loads of 2, 4 or 16 bytes at any position, quotation marks."""
+    """A block made ready: loads of 1, 4 or 16 bytes at any position, unescaped quotation marks."""
 
     def __init__(self, lines: Lines) -> None:
         padded, size = lines.block + _PADDING, len(lines.block)
         self.lines = lines
         self.padded = pa.py_buffer(padded)
         self.data = np.frombuffer(padded, np.uint8)
-        self.pairs: npt.NDArray[np.uint16] = np.ndarray((size,), "<u2", padded, strides=(1,))
         self.quads: npt.NDArray[np.uint32] = np.ndarray((size,), "<u4", padded, strides=(1,))
         self.words: npt.NDArray[np.void] = np.ndarray((size,), "V16", padded, strides=(1,))
-        self.quotes = np.flatnonzero(self.data == ord('"')).astype(np.int32)
-        bounds = np.searchsorted(self.quotes, np.append(lines.starts, size))
-        self.first_quote, self.num_quotes = bounds[:-1], np.diff(bounds)
-        self.escapes = np.flatnonzero(self.data == ord("\\")) if b"\\" in lines.block else None
+        is_quote = self.data == ord('"')
+        self.escapes = np.empty(0, np.int64)
+        self.has_escapes = np.zeros(len(lines), bool)
+        if b"\\" in lines.block:
+            self.escapes = np.flatnonzero(self.data == ord("\\"))
+            self.has_escapes[lines.holding(self.escapes)] = True
+            is_quote[_escaped(self.escapes)] = False
+        self.quotes = np.flatnonzero(is_quote)
+        self.first_quote = self._first_quotes()
+        self.num_quotes = np.diff(self.first_quote)
         self.usable = _usable(lines, self.data[:size])
+
+    def _first_quotes(self) -> _Ints:
+        """Returns the number of the first quotation mark of each line, and that of all."""
+        starts, num_quotes = self.lines.starts, len(self.quotes)
+        per_line = num_quotes // len(starts)
+        if per_line * len(starts) == num_quotes and per_line:  # as many in each line?
+            table = self.quotes.reshape(-1, per_line)
+            if (table[:, 0] >= starts).all() and (table[:, -1] < self.lines.ends).all():
+                return np.arange(0, num_quotes + 1, per_line)
+        return np.append(np.searchsorted(self.quotes, starts), num_quotes)
 
     def bounds(self, indices: npt.NDArray[np.int64], num_quotes: int) -> _Ints:
         """Returns one column per line: its quotation marks, its end, its start."""
-        bounds = np.empty((num_quotes + 2, len(indices)), np.int32)
+        bounds = np.empty((num_quotes + 2, len(indices)), np.int64)
         if len(self.quotes) == len(indices) * num_quotes:
             bounds[:num_quotes] = self.quotes.reshape(-1, num_quotes).T
         else:
@@ -148,6 +154,13 @@ class _Block:
         bounds[num_quotes] = self.lines.ends[indices]
         bounds[num_quotes + 1] = self.lines.starts[indices]
         return bounds
+
+
+def _escaped(backslashes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Returns the positions behind each backslash that is not itself behind such a one."""
+    is_first = np.diff(backslashes, prepend=-2) != 1
+    run_starts = np.maximum.accumulate(np.where(is_first, backslashes, 0))
+    return backslashes[(backslashes - run_starts) % 2 == 0] + 1
 
 
 def _usable(lines: Lines, data: npt.NDArray[np.uint8]) -> _Mask:
@@ -178,7 +191,7 @@ class _Reading:
         self.block, self.anchors, self.schema = block, anchors, schema
         self.template = anchors.template
         self.indices: npt.NDArray[np.int64] = np.empty(0, np.int64)
-        self.starts = self.stops = np.empty((0, 0), np.int32)
+        self.starts = self.stops = np.empty((0, 0), np.int64)
         self.columns: dict[str, pa.Array] = {}
 
     def read(self, left: _Mask) -> Uniform | None:
@@ -196,8 +209,7 @@ class _Reading:
             good &= self._read_numbers([j for j in numbers if kinds[j] == target], target)
         for j in tokens:
             self._read_token(j, kinds[j])
-        for j in (j for j, kind in enumerate(kinds) if kind == pa.string()):
-            good &= self._read_text(j)
+        good &= self._read_text([j for j, kind in enumerate(kinds) if kind == pa.string()])
         return self._finish(good)
 
     def _kinds(self) -> list[pa.DataType] | None:
@@ -252,12 +264,17 @@ class _Reading:
         if not columns:
             return np.ones(len(self.indices), bool)
         starts, stops = self._cells(columns)
-        data = self.block.data
-        good = _NUMBER_STARTS[self.block.pairs[starts + (data[starts] == ord("-"))]]
+        data, first = self.block.data, self.block.data[starts]
+        if (is_signed := first == ord("-")).any():
+            starts = starts + is_signed
+            first = data[starts]
+        good = (first - np.uint8(ord("1"))) < 9
+        good |= (first == ord("0")) & _AFTER_ZERO[data[starts + 1]]
         good &= (data[stops - 1] - np.uint8(ord("0"))) < 10
         if not good.all():
-            good |= self._nulls(starts, stops)
-        return good.all(axis=0)
+            good |= self._nulls(*self._cells(columns))
+        fits: _Mask = np.all(good, axis=0)
+        return fits
 
     def _check_tokens(self, kinds: list[pa.DataType], columns: list[int]) -> _Mask:
         """Marks the lines whose booleans are true, false or null, and whose nulls are null."""
@@ -299,35 +316,44 @@ class _Reading:
         Nothing is copied: Arrow's offsets must not leave gaps, so the text between two values
         becomes an item, too; it is null, as the values in `nulls` are.
         """
-        offsets = np.empty((starts.shape[1], starts.shape[0], 2), np.int32)
-        offsets[:, :, 0], offsets[:, :, 1] = starts.T, stops.T
-        offsets = np.append(offsets.ravel(), stops[-1, -1])
-        valid = np.zeros((starts.size, 2), bool)
-        valid[:, 0] = True if nulls is None else ~nulls.T.ravel()
-        bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
+        offsets = np.empty(2 * starts.size + 1, np.int32)
+        pairs = offsets[:-1].reshape(starts.shape[1], starts.shape[0], 2)
+        pairs[:, :, 0], pairs[:, :, 1], offsets[-1] = starts.T, stops.T, stops[-1, -1]
+        valid = np.full(starts.size // 4 + 1, 0b01010101, np.uint8)
+        if nulls is not None:
+            bits = np.zeros((starts.size, 2), bool)
+            bits[:, 0] = ~nulls.T.ravel()
+            valid = np.packbits(bits, bitorder="little")
         return pa.StringArray.from_buffers(
-            2 * starts.size, pa.py_buffer(offsets), self.block.padded, bits
+            2 * starts.size, pa.py_buffer(offsets), self.block.padded, pa.py_buffer(valid)
         )
 
-    def _read_text(self, column: int) -> _Mask:
-        """Reads a text column; marks the lines whose escapes are valid."""
-        name, (starts, stops) = self.template.names[column], self._cells([column])
-        texts = None
-        if name in self.schema.names:
-            evens = pa.array(np.arange(0, 2 * starts.size, 2))
-            texts = self.columns[name] = self._pieces(starts, stops).take(evens)
+    def _read_text(self, columns: list[int]) -> _Mask:
+        """Reads the text columns; marks the lines whose escapes are valid."""
         good = np.ones(len(self.indices), bool)
-        if self.block.escapes is None:
-            return good
-        before = np.searchsorted(self.block.escapes, starts[0])
-        escaped = np.searchsorted(self.block.escapes, stops[0]) > before
-        spans = zip(starts[0, escaped].tolist(), stops[0, escaped].tolist(), strict=True)
-        values = [_unescaped(self.block.lines.block[start:stop]) for start, stop in spans]
-        good[escaped] = [value is not None for value in values]
-        if texts is not None and values:
-            replaced = pc.replace_with_mask(texts, pa.array(escaped), pa.array(values, pa.string()))
-            self.columns[name] = replaced
+        evens = pa.array(np.arange(0, 2 * len(good), 2))
+        wanted = set(self.schema.names)
+        with_escapes = np.flatnonzero(self.block.has_escapes[self.indices])
+        for column in columns:
+            name, (starts, stops) = self.template.names[column], self._cells([column])
+            texts = self._pieces(starts, stops).take(evens) if name in wanted else None
+            if len(with_escapes):
+                rows, values = self._escaped_values(with_escapes, starts[0], stops[0])
+                good[rows] &= np.array([value is not None for value in values], bool)
+                if texts is not None and values:
+                    texts = _replaced(texts, rows, values)
+            if texts is not None:
+                self.columns[name] = texts
         return good
+
+    def _escaped_values(
+        self, rows: _Ints, starts: _Ints, stops: _Ints
+    ) -> tuple[_Ints, list[str | None]]:
+        """Returns which of the rows hold escapes in one column, and their texts."""
+        before = np.searchsorted(self.block.escapes, starts[rows])
+        rows = rows[np.searchsorted(self.block.escapes, stops[rows]) > before]
+        spans = zip(starts[rows].tolist(), stops[rows].tolist(), strict=True)
+        return rows, [_unescaped(self.block.lines.block[start:stop]) for start, stop in spans]
 
     def _read_token(self, column: int, kind: pa.DataType) -> None:
         if kind == pa.bool_():
@@ -347,6 +373,12 @@ class _Reading:
         if not good.all():
             batch = batch.filter(pa.array(good))
         return Uniform(self.indices[good], batch) if batch.num_rows else None
+
+
+def _replaced(texts: pa.Array, rows: _Ints, values: list[str | None]) -> pa.Array:
+    mask = np.zeros(len(texts), bool)
+    mask[rows] = True
+    return pc.replace_with_mask(texts, pa.array(mask), pa.array(values, pa.string()))
 
 
 def _unescaped(text: bytes) -> str | None:

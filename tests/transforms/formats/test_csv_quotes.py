@@ -3,6 +3,8 @@ from hypothesis import strategies as st
 
 from scoreline.transforms.formats.csv_dialect import CsvDialect
 from scoreline.transforms.formats.csv_quotes import (
+    _record_pattern,
+    irregular_lines,
     open_record_start,
     split_records,
     unsound_records,
@@ -26,6 +28,21 @@ def test_where_a_record_stays_open(tokens, cut):
     assert not len(unsound_records(split_records(whole, MULTILINE), MULTILINE))
     if start is not None:
         assert len(unsound_records(split_lines(block[start:].split(b"\n")[0]), DIALECT))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.text('",a', max_size=12), max_size=8))
+def test_regular_lines_are_whole_records(texts):
+    lines = split_lines("\n".join(texts).encode(), blank_is_space=False)
+    regular = set(range(len(lines))) - set(irregular_lines(lines, DIALECT).tolist())
+    assert all(_record_pattern(DIALECT, False).fullmatch(lines[index]) for index in regular)
+
+
+def test_quoted_fields_with_doubled_marks_are_regular():
+    for line in (b'1,"a ""b"" c",2', b'"""a"""', b'"",""""', b'a,"b,""c"'):
+        assert not len(irregular_lines(split_lines(line), DIALECT))
+    for line in (b'a""b', b'"a""b', b'"a"",b'):
+        assert len(irregular_lines(split_lines(line), DIALECT))
 
 
 def test_matching_takes_linear_time():
