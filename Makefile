@@ -9,10 +9,10 @@ CHECKED := $(SOURCES) tests benchmarks demo setup.py
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage bench bench-formats pictures lint types format clean
+.PHONY: help install demo demo-stream test soak coverage bench bench-formats bench-streaming pictures lint types format clean
 
 help:  ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 install: $(STAMP)  ## create .venv from constraints.txt
 
@@ -28,8 +28,14 @@ $(STAMP): setup.py constraints.txt
 demo: $(STAMP)  ## train a model on real data and score it, broken rows included
 	$(BIN)/python demo/demo.py
 
+demo-stream: $(STAMP)  ## the same on a live stream, with the Pub/Sub emulator
+	$(BIN)/python demo/demo_stream.py
+
 test: $(STAMP)  ## the suite that a person waits for; PYTEST_ARGS="-k words" passes arguments on
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
+
+soak: $(STAMP)  ## the crash suite of streams at full length; half an hour
+	$(BIN)/python -m pytest -m soak --timeout 3000 -s tests/crash $(PYTEST_ARGS)
 
 coverage:  ## make test, and the branches that it left out; fails if those are too many
 	@PYTEST_ADDOPTS="--cov --cov-report=term" $(MAKE) --no-print-directory test
@@ -39,6 +45,9 @@ bench: $(STAMP)  ## speed and memory against named alternatives (docs/performanc
 
 bench-formats: $(STAMP)  ## the same for JSON lines, CSV and Avro
 	$(BIN)/python benchmarks/formats.py
+
+bench-streaming: $(STAMP)  ## a stream against stock Beam and a loop without Beam, on the emulator
+	$(BIN)/python benchmarks/streaming.py
 
 pictures: $(STAMP)  ## measure and draw the pictures of docs/performance.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -34,7 +34,7 @@ _SETTLE_SECS = 5.0  # after the start, before idle CPU counts
 _BUNDLES_SECS = 3_600.0  # for many bundles: with a batch each takes 5 to 15 ms
 _WARM_BUNDLES = 5_000  # before memory counts
 _BUNDLES_PER = 20_000
-_BUNDLE_RATE = 400.0  # messages a second, one a request: more than there are bundles
+_BUNDLE_RATE = 200.0  # messages a second, one a request: more than there are bundles
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def drain(per_sec: float, secs: float) -> Trial:
 
 
 def many_bundles(num_bundles: int) -> Trial:
-    """Has scoreline run many short bundles: how its memory grows, in bytes per 20,000 of them.
+    """Has scoreline run many short bundles: how its own memory grows, in bytes per 20,000 of them.
 
     Raises:
         RuntimeError: it does not end well, or its report does not hold all messages.
@@ -191,9 +191,12 @@ def many_bundles(num_bundles: int) -> Trial:
         rows = _report(bench)["rows"]
         if rows["predicted"] < published:
             raise RuntimeError(f"scoreline reports {rows} of {published} messages")
-        warm = [pair for pair in counts if pair[0] >= min(_WARM_BUNDLES, num_bundles // 10)]
-        slope = statistics.linear_regression(*zip(*warm, strict=True)).slope
-        figures = {"bundles": counts[-1][0], "bytes_per_20000": slope * _BUNDLES_PER}
+        warm = [line for line in counts if line[0] >= min(_WARM_BUNDLES, num_bundles // 10)]
+        numbers, *sizes = zip(*warm, strict=True)
+        resident, own = (
+            statistics.linear_regression(numbers, size).slope * _BUNDLES_PER for size in sizes
+        )
+        figures = {"bundles": counts[-1][0], "bytes_per_20000": own, "resident": resident}
         return Trial(sample, figures | {"counts": counts[:: max(1, len(counts) // 100)]})
 
 
@@ -266,14 +269,14 @@ def _report(bench: _Bench) -> dict[str, Any]:
     return found
 
 
-def _wait_for_bundles(bench: _Bench, program: Live, num_bundles: int) -> list[tuple[int, int]]:
-    """Waits for so many bundles; returns bundles and resident bytes, second by second."""
+def _wait_for_bundles(bench: _Bench, program: Live, num_bundles: int) -> list[tuple[int, ...]]:
+    """Waits for so many bundles; returns what bundles.py has written, line by line."""
     path = bench.folder / "bundles.txt"
     deadline = time.monotonic() + _BUNDLES_SECS
     while time.monotonic() < deadline:
         program.check()
         lines = path.read_text().splitlines() if path.exists() else []
         if lines and int(lines[-1].split()[0]) >= num_bundles:
-            return [(int(bundle), int(size)) for bundle, size in map(str.split, lines)]
+            return [tuple(map(int, line.split())) for line in lines]
         time.sleep(1)
     raise RuntimeError(f"scoreline ran fewer than {num_bundles} bundles: {lines[-1:]}")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 from apache_beam.portability import common_urns
+from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.fn_api_runner.translations import Stage
 
@@ -28,14 +29,16 @@ def check_fused(pipeline: beam.Pipeline) -> None:
     Raises:
         NotFusedError: it does not; says what cuts the pipeline.
     """
-    _, stages = FnApiRunner().create_stages(pipeline.to_runner_api())
+    graph = pipeline.to_runner_api()
+    transforms = [(each.unique_name, each.spec) for each in graph.components.transforms.values()]
+    _, stages = FnApiRunner().create_stages(graph)
     working = [stage for stage in stages if _does_work(stage)]
     if len(working) <= 1:
         return
     environments = {stage.environment for stage in working}
-    cause = "; ".join(dict.fromkeys(_causes(working))) or (
-        "resource hints" if len(environments) > 1 else "a side input"
-    )
+    causes = ["resource hints"] if len(environments) > 1 else []
+    causes += [f"{cause} in {name}" for name, spec in transforms for cause in _causes(spec)]
+    cause = "; ".join(causes) or "something"
     names = ", ".join(_last(stage) for stage in working)
     raise NotFusedError(
         f"a stream has to be one fused stage on this runner, but this one has {len(working)}, in "
@@ -54,11 +57,14 @@ def _does_work(stage: Stage) -> bool:
     return not urns & setup
 
 
-def _causes(stages: list[Stage]) -> Iterator[str]:
-    for stage in stages:
-        for transform in stage.transforms:
-            if transform.spec.urn in _SHUFFLES:
-                yield f"{_SHUFFLES[transform.spec.urn]} in {transform.unique_name}"
+def _causes(spec: beam_runner_api_pb2.FunctionSpec) -> Iterator[str]:
+    """What a step of the pipeline, as it was built, cuts it by: the runner's own steps hide it."""
+    if spec.urn in _SHUFFLES:
+        yield _SHUFFLES[spec.urn]
+    if spec.urn == common_urns.primitives.PAR_DO.urn:
+        payload = beam_runner_api_pb2.ParDoPayload.FromString(spec.payload)
+        if payload.side_inputs:
+            yield "a side input"
 
 
 def _last(stage: Stage) -> str:

@@ -160,7 +160,13 @@ def _reading(spec: SourceSpec, payload: pa.Schema, untyped: frozenset[str]) -> M
         _avro_schema(spec),
     )
     try:
-        Decode(reading, rename=spec.rename)  # whatever is wrong with it is said now
+        Decode(  # whatever is wrong with it is said now
+            reading,
+            rename=spec.rename,
+            attributes={name: name for name in spec.attributes},
+            message_id=spec.message_id,
+            publish_time=spec.publish_time,
+        )
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from None
     return reading

@@ -75,8 +75,9 @@ class Leases:
         """Takes messages in hand that were just pulled."""
         lease = Lease(ack_ids, oldest)
         with self._changed:
-            self._held.add(lease)
-            self._messages += len(ack_ids)
+            if not self._closed:  # or nobody would let go of what came too late
+                self._held.add(lease)
+                self._messages += len(ack_ids)
         return lease
 
     @property

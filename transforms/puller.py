@@ -15,7 +15,11 @@ from .telemetry import TELEMETRY
 from .trouble import Trouble
 
 _MAX_PULL = 1_000  # messages of one request: the service's own limit
-_PULL_SECS = 60.0  # the service answers an empty pull before, so nothing is lost with the call
+
+# The service answers an empty pull before, so nothing is lost with the call. Where a stream is
+# drained while nothing comes, it is cancelled, and an emulator leases what comes until then to
+# nobody: not for long, then.
+_PULL_SECS = 10.0
 _LAST_PULLS_SECS = 1.0  # what calls in flight get to return: a cancelled one may have leased
 _MAX_QUEUE = 4_000  # messages that wait for the reader; more would only wait, leased
 

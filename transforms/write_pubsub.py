@@ -104,6 +104,8 @@ class WritePubSub(
 class PublishDeadLetters(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.pvalue.PDone]):
     """Publishes dead letters: the payload as data, all that is known of the reason as attributes.
 
+    A payload of more than 9.5 MB is cut there; its attribute `payload_bytes` says its length.
+
     Args:
         topic: `projects/PROJECT/topics/NAME`.
         retry_secs: how long to try.
@@ -275,8 +277,13 @@ class _PublishPredictionsFn(_PublishFn):
 
 class _PublishDeadLettersFn(_PublishFn):
     def process(self, batch: pa.RecordBatch) -> None:
-        data = [payload[:_MAX_BYTES] for payload in batch.column("payload").to_pylist()]
-        self._submit(data, _dead_letter_attributes(batch), np.empty(batch.num_rows))
+        payloads = batch.column("payload").to_pylist()
+        attributes = _dead_letter_attributes(batch)
+        for payload, of in zip(payloads, attributes, strict=True):
+            if len(payload) > _MAX_BYTES:  # with the reason beside it no request would hold it
+                of["payload_bytes"] = str(len(payload))
+        data = [payload[:_MAX_BYTES] for payload in payloads]
+        self._submit(data, attributes, np.empty(batch.num_rows))
         TELEMETRY.note_dead_letters(batch)
 
     def finish_bundle(self) -> None:

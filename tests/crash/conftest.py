@@ -14,6 +14,7 @@ import pytest
 from emulator import Emulator
 from live import Scene
 from running import Ended, numbers, write
+from stream_process import Starter, start_afresh
 from sudden import BIG, SMALL, WRECK, Moment, Popen
 
 
@@ -79,8 +80,23 @@ def start(workdir: Path) -> Iterator[Callable[..., Popen]]:
         process.communicate()
 
 
+@pytest.fixture(scope="session")
+def starter() -> Iterator[Starter]:
+    """A process that starts commands quickly."""
+    starter = Starter()
+    yield starter
+    starter.close()
+
+
 @pytest.fixture
-def scene(emulator: Emulator, workdir: Path, classifier_file: Path) -> Iterator[Scene]:
-    """Topics of its own on the emulator, and the streams and publishers between them."""
-    with Scene(emulator, workdir, classifier_file) as scene:
+def scene(
+    request: pytest.FixtureRequest, emulator: Emulator, workdir: Path, classifier_file: Path
+) -> Iterator[Scene]:
+    """Topics of its own on the emulator, and the streams and publishers between them.
+
+    A test that takes long starts commands as a person does.
+    """
+    is_long = request.node.get_closest_marker("soak") is not None
+    start = start_afresh if is_long else request.getfixturevalue("starter")
+    with Scene(emulator, start, workdir, classifier_file) as scene:
         yield scene

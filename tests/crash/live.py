@@ -1,9 +1,5 @@
-"""A stream under test: its topics, its publishers, and the process that scores them."""
+"""A stream under test: its topics, its publishers, and the processes that score them."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -13,9 +9,9 @@ from typing import Any
 import yaml
 from emulator import Emulator
 from feed import Account, Feed
-from front import Front, wait_until
+from front import Front
+from stream_process import Command, Start, Stream
 
-HERE = Path(__file__).parent
 TYPES = "id=int64,a=double,b=double,c=double"  # where --preprocess hides the model's
 START_SECS = 60.0  # until something is scored; 5 s on an idle machine
 FOUND_SECS = 90.0  # until all is found, once nothing disturbs any more
@@ -26,15 +22,24 @@ class Scene:
 
     Args:
         emulator: running.
+        start: how commands are started.
         folder: for outputs; commands run here.
         model: the file of a model of the columns a, b and c.
         ack_deadline_secs: of the subscription.
     """
 
-    def __init__(self, emulator: Emulator, folder: Path, model: Path, ack_deadline_secs: int = 10):
+    def __init__(
+        self,
+        emulator: Emulator,
+        start: Start,
+        folder: Path,
+        model: Path,
+        ack_deadline_secs: int = 10,
+    ):
         self.emulator = emulator
         self.client = emulator.client
         self.folder = folder
+        self._start = start
         self.model = model
         self.front = Front(emulator.address)
         self._name = uuid.uuid4().hex[:8]
@@ -120,32 +125,35 @@ class Scene:
         words += ["--input", f"pubsub://{self.subscription}", "--output", output]
         return [*words, "--keep", keep, "--types", types, *flags]
 
-    def start(self, words: Sequence[str], *program: str, **env: str) -> "Stream":
-        """Starts a command; `program` is what Python runs, `-m scoreline` by default."""
+    def start(self, words: Sequence[str], raising: Sequence[str] = (), **env: str) -> Stream:
+        """Starts a command; `raising` is what `raising.disturb` is to do to it."""
         err = self.folder / f"stream-{len(self._streams)}.err"
-        variables = os.environ | {"PUBSUB_EMULATOR_HOST": self.front.address, **env}
-        command = [sys.executable, *(program or ("-m", "scoreline")), *words]
-        self._streams.append(Stream(command, self.folder, variables, err))
+        variables = {"PUBSUB_EMULATOR_HOST": self.front.address, **env}
+        command = Command(words, self.folder, variables, err, raising)
+        self._streams.append(Stream(self._start, command))
         return self._streams[-1]
 
-    def wait_until_scoring(self, stream: "Stream", messages: int = 1) -> None:
+    def wait_until_scoring(self, stream: Stream, messages: int = 1) -> None:
         """Waits until so many more messages are acknowledged than now."""
         wanted = len(self.front.leases.acknowledged()) + messages
         self.wait(
             stream, lambda: len(self.front.leases.acknowledged()) >= wanted, "acknowledged messages"
         )
 
-    def wait_until_in_hand(self, stream: "Stream") -> int:
+    def wait_until_in_hand(self, stream: Stream) -> int:
         """Waits until messages are in hand; says how many."""
         self.wait(stream, self.front.leases.in_hand, "messages in hand")
         return len(self.front.leases.in_hand())
 
-    def wait(self, stream: "Stream", condition: Callable[[], Any], what: str) -> None:
+    def wait(self, stream: Stream, condition: Callable[[], Any], what: str) -> None:
         """Waits until something is so, as long as the stream runs."""
-        wait_until(lambda: condition() or stream.ended(), START_SECS, f"{what}\n{stream.err()}")
-        assert not stream.ended(), f"it ended with {stream.code()}: {stream.err()}"
+        deadline = time.monotonic() + START_SECS
+        while not condition():
+            assert not stream.ended(), f"it ended with {stream.code()}: {stream.err()}"
+            assert time.monotonic() < deadline, f"not in time: {what}. It says: {stream.err()}"
+            time.sleep(0.02)
 
-    def in_hand_while(self, stream: "Stream", secs: float = START_SECS) -> int:
+    def in_hand_while(self, stream: Stream, secs: float = START_SECS) -> int:
         """The most that was in hand at a time until the stream ended by itself."""
         most = 0
         deadline = time.monotonic() + secs
@@ -168,7 +176,7 @@ class Scene:
 
     def wait_until_found(
         self,
-        stream: "Stream",
+        stream: Stream,
         account: Account,
         published: dict[str, int],
         read: Callable[[Account], None],
@@ -187,55 +195,3 @@ class Scene:
     def left_in_subscription(self) -> list[Any]:
         """The messages that come to a new subscriber at once: nobody has leased them."""
         return self.client.pull_all(self.subscription, quiet_secs=0.5)
-
-
-class Stream:
-    """A process of the command line; what it says goes to a file."""
-
-    def __init__(self, command: list[str], folder: Path, env: dict[str, str], err: Path):
-        self._err = err
-        with err.open("w") as file:
-            self._process = subprocess.Popen(
-                command, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=file
-            )
-
-    @property
-    def pid(self) -> int:
-        """The process's."""
-        return self._process.pid
-
-    def ended(self) -> bool:
-        """Whether it has ended."""
-        return self._process.poll() is not None
-
-    def code(self) -> int | None:
-        """Its exit code; None while it runs."""
-        return self._process.poll()
-
-    def err(self) -> str:
-        """What it has said so far."""
-        return self._err.read_text()
-
-    def kill(self) -> None:
-        """kill -9, if it still runs."""
-        self._process.kill()
-        self._process.wait()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Sends a signal."""
-        self._process.send_signal(number)
-
-    def wait(self, secs: float) -> int:
-        """Waits for its end; gives the exit code."""
-        try:
-            return self._process.wait(secs)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"it goes on after {secs:g} s: {self.err()}") from None
-
-    def drain(self, secs: float = 30.0) -> float:
-        """SIGTERM, and a good end; gives how many seconds that took."""
-        started = time.monotonic()
-        self.signal(signal.SIGTERM)
-        code = self.wait(secs)
-        assert code == 0, f"it ended with {code}: {self.err()}"
-        return time.monotonic() - started

@@ -10,7 +10,8 @@ import time
 
 import pytest
 from feed import RATE, Account
-from live import Scene, Stream
+from live import Scene
+from stream_process import Stream
 
 BAD_EVERY = 50
 _ROOM = 4_096  # bytes that a file may have: less than a second's predictions

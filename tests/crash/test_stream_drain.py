@@ -6,6 +6,7 @@ import time
 
 import pytest
 from feed import RATE, Account
+from front import PUBLISH
 from live import Scene
 
 BAD_EVERY = 50
@@ -60,10 +61,9 @@ def test_a_drain_under_load(scene: Scene, output: str, number: signal.Signals) -
     assert account.duplicated() == 0
 
 
+@pytest.mark.soak
 def test_a_second_signal_ends_it_at_once_and_loses_nothing(scene: Scene) -> None:
     """While the drain waits for a sink that does not answer."""
-    from front import PUBLISH
-
     feed = scene.feed(bad_every=BAD_EVERY)
     words = scene.to_topic()
     stream = scene.start(words)

@@ -3,13 +3,13 @@
 from collections import Counter
 
 from feed import RATE, Account
-from live import HERE, TYPES, Scene
+from live import TYPES, Scene
 
 
 def test_duplicates_while_the_first_bundle_fails(scene: Scene) -> None:
     """An id that was seen in a bundle that failed is no duplicate when it comes again."""
     marker = scene.folder / "marker"
-    env = {"PYTHONPATH": str(HERE), "MARKER": str(marker)}
+    env = {"MARKER": str(marker)}
     flags = ["--preprocess", "odd_streams:lose_a_row_at_first", "--allow-code"]
     words = scene.to_topic(*flags, "--deduplicate-by", "id", types=TYPES)
     feed = scene.feed(copies=2, rate=RATE / 2)

@@ -2,10 +2,9 @@
 
 import pytest
 from feed import RATE, Account
-from live import HERE, TYPES, Scene
+from live import TYPES, Scene
 
 BAD_EVERY = 50
-RAISING = str(HERE / "raising.py")
 COUNT = "5"  # the call that raises
 
 DECODE = "scoreline.transforms.decode.decode"
@@ -24,8 +23,8 @@ def fail(scene: Scene, words: list[str], where: str | None = None) -> int:
         where: the function that raises; by default it is the user's own, with --preprocess.
     """
     marker = scene.folder / f"marker-{where}"
-    program = () if where is None else (RAISING, where, COUNT, str(marker))
-    stream = scene.start(words, *program, PYTHONPATH=str(HERE), MARKER=str(marker))
+    raising = () if where is None else (where, COUNT, str(marker))
+    stream = scene.start(words, raising, MARKER=str(marker))
     scene.wait(stream, marker.exists, f"the fault in {where}")
     held = len(scene.front.leases.in_hand())
     assert held, f"nothing was in hand when {where} failed"
@@ -40,7 +39,7 @@ def fail(scene: Scene, words: list[str], where: str | None = None) -> int:
 
 def check_rest(scene: Scene, words: list[str], held: int) -> None:
     """Runs the command undisturbed until something has come of each message."""
-    stream = scene.start(words, PYTHONPATH=str(HERE), MARKER=str(scene.folder))
+    stream = scene.start(words, MARKER=str(scene.folder))
     scene.wait_until_scoring(stream, RATE)
     published = scene.stop_feed()
     accounts = {scene.read_topic: Account(BAD_EVERY), scene.read_files: Account(BAD_EVERY)}

@@ -84,7 +84,8 @@ def test_long_outages_with_files(scene: Scene, name: str) -> None:
     check_outages(scene, scene.to_files(), [name], SECS)
 
 
-@pytest.mark.parametrize("method", [pytest.param(PUBLISH, marks=pytest.mark.soak), ACKNOWLEDGE])
+@pytest.mark.soak
+@pytest.mark.parametrize("method", [PUBLISH, ACKNOWLEDGE])
 def test_lost_answers(scene: Scene, method: str) -> None:
     """What was done, and looks as if it was not, is done again."""
     feed = scene.feed(bad_every=BAD_EVERY)
@@ -172,7 +173,8 @@ def test_an_emulator_that_is_killed_and_started(scene: Scene) -> None:
     new.check(after, max_duplicates=0, title="an emulator that was killed and started")
 
 
-@pytest.mark.parametrize("secs", [2.0, pytest.param(SECS, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("secs", [3.0, SECS])
 def test_a_topic_that_is_deleted_and_made_again(scene: Scene, secs: float) -> None:
     feed = scene.feed(bad_every=BAD_EVERY)
     stream = scene.start(scene.to_topic())

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from running import Ended, numbers, write
 
 from scoreline import __version__
 from scoreline.pipelines import cli, launch
 from scoreline.pipelines.flags import score_parser
+from scoreline.pipelines.job import make_job
+from scoreline.pipelines.job_file import read_job_values
 
 Score = Callable[..., Ended]
 
@@ -56,6 +59,108 @@ def test_usage_errors(scoreline: Score, words: list[str], said: str) -> None:
     assert ended.code == 2
     assert said in ended.err
     assert ended.err.startswith("scoreline: ")
+
+
+IN, OUT = "pubsub://projects/p/subscriptions/tx", "pubsub://projects/p/topics/scores"
+FILES_ONLY = "--input names a subscription; {} is for what reads files"
+MESSAGES_ONLY = "--input names files; {} is for what reads a subscription"
+
+
+@pytest.mark.parametrize(
+    ("input_", "flags", "said"),
+    [
+        (IN, ["--limit", "3"], f"--limit: {FILES_ONLY.format('--limit')}"),
+        (IN, ["--columns", "a"], f"--columns: {FILES_ONLY.format('--columns')}"),
+        (IN, ["--input", "more"], "--input: a subscription is the only input; score the others"),
+        (IN, ["--input-format", "parquet"], "source.format: expected 'json', 'csv', 'avro' or"),
+        (IN, ["--overwrite"], "--overwrite: a stream adds to what is there; leave the flag out"),
+        (IN, ["--types", "a"], "--types: expected COLUMN=TYPE with commas between, got 'a'"),
+        (IN, ["--types", "a=text"], "source.types: expected one of string, int64"),
+        (IN, ["--flush-secs", "0"], "--flush-secs: expected seconds, more than 0, got '0'"),
+        (IN, ["--flush-secs", "inf"], "--flush-secs: expected seconds, more than 0, got 'inf'"),
+        (IN, ["--pull-threads", "0"], "--pull-threads: expected a whole number from 1 on, got"),
+        (IN, ["--metrics-port", "99999"], "--metrics-port: expected a port from 0 to 65535"),
+        (f"{IN}/x", [], "source.subscription: expected projects/PROJECT/subscriptions/NAME, got"),
+        (OUT, [], "got 'projects/p/topics/scores'"),
+        *(
+            ("in.parquet", [flag, value], f"{flag}: {MESSAGES_ONLY.format(flag)}")
+            for flag, value in (
+                ("--types", "a=int64"),
+                ("--avro-schema", "s"),
+                ("--attributes", "a"),
+                ("--message-id-column", "a"),
+                ("--publish-time-column", "a"),
+                ("--deduplicate-by", "a"),
+                ("--deduplicate-secs", "600"),
+                ("--max-latency-secs", "0.1"),
+                ("--flush-secs", "1"),
+                ("--stop-when-idle-secs", "1"),
+                ("--pull-threads", "4"),
+            )
+        ),
+        ("in.parquet", ["--metrics-port", "0"], "--metrics-port: the job reads files"),
+        ("in.parquet", ["--status-secs", "10"], "--status-secs: the job reads files"),
+        ("in.parquet", ["--input-format", "raw"], "source.format: expected 'parquet', 'json'"),
+        ("in.parquet", ["--dead-letters", OUT], "dead_letters: a job that reads files writes"),
+    ],
+)
+def test_what_does_not_go_with_an_input(
+    score: Score, workdir: Path, input_: str, flags: list[str], said: str
+) -> None:
+    ended = score(*flags, input=input_)
+    assert ended.code == 2
+    assert said in ended.err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("input_", "flags", "said"),
+    [
+        (IN, [], "report: a topic has no folder for what a run leaves: give --report FOLDER"),
+        (IN, ["--report", "r"], "a topic has no folder for rejected rows: give --dead-letters"),
+        (IN, ["--output-format", "csv"], "--output-format csv: a message is one JSON object"),
+        ("in.parquet", [], "sinks.0: a job that reads files writes files"),
+    ],
+)
+def test_what_a_topic_as_output_needs(
+    score: Score, workdir: Path, input_: str, flags: list[str], said: str
+) -> None:
+    ended = score(*flags, input=input_, output=OUT)
+    assert ended.code == 2
+    assert said in ended.err
+
+
+def test_the_job_file_that_a_streams_flags_stand_for(score: Score, workdir: Path) -> None:
+    flags = ["--types", "id=int64", "--rename", "A=a", "--attributes", "region", "--keep", "id"]
+    flags += ["--message-id-column", "mid", "--publish-time-column", "at", "--flush-secs", "5"]
+    flags += ["--deduplicate-by", "id", "--max-latency-secs", "0.2", "--dead-letters", OUT]
+    ended = score(*flags, "--print-job", input=IN)
+    assert ended.code == 0, ended.err
+    job = yaml.safe_load(ended.out)
+    assert job["source"] | {"csv": None} == {
+        "type": "pubsub",
+        "subscription": "projects/p/subscriptions/tx",
+        "format": "json",
+        "types": {"id": "int64"},
+        "rename": {"A": "a"},
+        "csv": None,
+        "avro_schema": None,
+        "attributes": ["region"],
+        "message_id": "mid",
+        "publish_time": "at",
+        "deduplicate_by": "id",
+        "deduplicate_secs": 600.0,
+        "stop_when_idle_secs": None,
+        "pull_threads": 4,
+        "max_messages_in_hand": 20_000,
+        "max_bytes_in_hand": 64 * 2**20,
+        "max_lease_secs": 600.0,
+    }
+    assert job["sinks"][0]["flush_secs"] == 5
+    assert job["max_latency_secs"] == 0.2
+    assert job["dead_letters"]["topic"] == "projects/p/topics/scores"
+    Path("job.yaml").write_text(ended.out)
+    assert make_job(read_job_values("job.yaml").values).is_stream
 
 
 @pytest.mark.parametrize("words", [["--help"], ["score", "--help"], ["--version"], ["score"]])

@@ -125,6 +125,169 @@ def test_a_wrong_value_is_named_with_what_was_expected(job_file, old, new, messa
     assert message in refusal(job_file(MINIMAL.replace(old, new)))
 
 
+STREAM = """
+name: live
+source: {type: pubsub, subscription: projects/p/subscriptions/tx}
+model: {uri: churn.joblib}
+sinks: [{path: out}]
+"""
+
+TO_A_TOPIC = "sinks: [{type: pubsub, topic: projects/p/topics/scores}]"
+
+
+def test_a_minimal_stream_has_the_documented_defaults(job_file):
+    job = read(job_file(STREAM))
+    assert job.is_stream
+    assert (job.source.format, job.source.pull_threads, job.max_latency_secs) == ("json", 4, 0.1)
+    assert (job.source.max_messages_in_hand, job.source.max_lease_secs) == (20_000, 600)
+    assert job.sinks[0].flush_secs == 1
+    assert job.source.path == ()
+    assert job.messages_source is job.source
+
+
+def test_a_stream_to_topics_alone_says_where_the_rest_goes(job_file):
+    text = STREAM.replace("sinks: [{path: out}]", TO_A_TOPIC)
+    job = read(
+        job_file(text + "report: {path: runs}\n"),
+        "dead_letters={type: pubsub, topic: projects/p/topics/dead}",
+    )
+    assert job.sinks[0].path == "pubsub://projects/p/topics/scores"
+    assert job.dead_letters.path is None
+
+
+SOURCE = "source: {type: pubsub, subscription: projects/p/subscriptions/tx"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "type: pubsub",
+            "type: pubsb",
+            "source.type: expected one of 'files', 'pubsub', got 'pubsb'",
+        ),
+        (
+            "subscription: projects/p/subscriptions/tx",
+            "subscripton: projects/p/subscriptions/tx",
+            "source.subscripton: unknown key; did you mean 'subscription'? Expected one of type, "
+            "subscription, format, types, rename, csv, avro_schema, attributes, message_id, "
+            "publish_time, deduplicate_by, deduplicate_secs, stop_when_idle_secs, pull_threads, "
+            "max_messages_in_hand, max_bytes_in_hand, max_lease_secs",
+        ),
+        (
+            SOURCE,
+            f"{SOURCE}, limit: 3",
+            "source.limit: unknown key",
+        ),
+        (
+            SOURCE,
+            f"{SOURCE}, csv: {{delimter: x}}",
+            "source.csv.delimter: unknown key; did you mean 'delimiter'? Expected one of delimiter",
+        ),
+        (
+            "projects/p/subscriptions/tx",
+            "projects/p/topics/tx",
+            "source.subscription: expected projects/PROJECT/subscriptions/NAME, got "
+            "'projects/p/topics/tx'",
+        ),
+        (
+            SOURCE,
+            f"{SOURCE}, types: {{a: int46}}",
+            "source.types: expected one of string, int64, int32, double, float, bool, timestamp, "
+            "date, got 'int46'; did you mean int64?",
+        ),
+        (SOURCE, f"{SOURCE}, pull_threads: 0", "source.pull_threads: expected at least 1, got 0"),
+        (
+            SOURCE,
+            f"{SOURCE}, deduplicate_secs: 0",
+            "source.deduplicate_secs: expected more than 0",
+        ),
+        (
+            SOURCE,
+            f"{SOURCE}, format: parquet",
+            "source.format: expected 'json', 'csv', 'avro' or 'raw', got 'parquet'",
+        ),
+        (
+            "{path: out}",
+            "{type: bigquery}",
+            "sinks.0.type: expected one of 'files', 'pubsub', got 'bigquery'",
+        ),
+        (
+            "{path: out}",
+            "{type: pubsub, topic: scores}",
+            "sinks.0.topic: expected projects/PROJECT/topics/NAME, got 'scores'",
+        ),
+        (
+            "{path: out}",
+            "{type: pubsub, topic: projects/p/topics/t, path: x}",
+            "sinks.0.path: unknown key; expected one of type, topic, keep",
+        ),
+        (
+            "{path: out}",
+            "{path: out, flush_sec: 1}",
+            "sinks.0.flush_sec: unknown key; did you mean 'flush_secs'? Expected one of type, "
+            "path, format, keep, row_id, flush_secs",
+        ),
+        ("{path: out}", "{path: out, flush_secs: 0}", "sinks.0.flush_secs: expected more than 0"),
+        (
+            "name: live",
+            "name: live\ndead_letters: {type: pubsub, topc: x}",
+            "dead_letters.topc: unknown key; did you mean 'topic'? Expected one of type, topic, "
+            "max_ratio",
+        ),
+        (
+            "name: live",
+            "name: live\ndead_letters: {type: pubsub}",
+            "dead_letters.topic: missing; it is needed",
+        ),
+        (
+            "name: live",
+            "name: live\ndead_letters: {type: x}",
+            "dead_letters.type: expected one of 'files', 'pubsub', got 'x'",
+        ),
+        ("name: live", "name: live\nmax_latency_secs: 0", "max_latency_secs: expected more than 0"),
+        (
+            "sinks: [{path: out}]",
+            TO_A_TOPIC,
+            "report: a topic has no folder for what a run leaves: give --report FOLDER "
+            "(report.path)",
+        ),
+        (
+            "sinks: [{path: out}]",
+            f"{TO_A_TOPIC}\nreport: {{path: runs}}",
+            "dead_letters: a topic has no folder for rejected rows: give --dead-letters FOLDER or "
+            "pubsub://projects/PROJECT/topics/NAME (dead_letters)",
+        ),
+        (
+            "source: {type: pubsub, subscription: projects/p/subscriptions/tx}",
+            "source: {subscription: projects/p/subscriptions/tx}",
+            "source.path: missing; it is needed",
+        ),
+        (
+            "sinks: [{path: out}]",
+            "sinks: [{type: pubsub, topic: projects/p/topics/t}, "
+            "{type: pubsub, topic: projects/p/topics/t}]",
+            "sinks: expected a path of its own for each sink, got one twice",
+        ),
+    ],
+)
+def test_a_wrong_value_of_a_stream_is_named(job_file, old, new, message):
+    assert old in STREAM
+    assert message in refusal(job_file(STREAM.replace(old, new)))
+
+
+def test_a_job_that_reads_files_does_not_publish(job_file):
+    said = refusal(job_file(MINIMAL.replace("sinks: [{path: out}]", TO_A_TOPIC)))
+    assert said == (
+        "sinks.0: a job that reads files writes files; expected type files, got pubsub. Only what "
+        "reads a subscription can publish."
+    )
+    dead = "dead_letters={type: pubsub, topic: projects/p/topics/dead}"
+    assert refusal(job_file(MINIMAL), dead) == (
+        "dead_letters: a job that reads files writes files; got type pubsub"
+    )
+
+
 def test_all_wrong_values_are_named_at_once(job_file):
     text = MINIMAL.replace("name: churn", "nam: churn").replace("churn.joblib", "[]")
     assert len(refusal(job_file(text)).splitlines()) == 3

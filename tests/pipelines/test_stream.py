@@ -164,8 +164,8 @@ def test_nothing_came(stream: Score, places: Places) -> None:
 def test_the_same_command_again_adds_to_the_folder(
     scoreline: Scoreline, places: Places, classifier_file: Path, workdir: Path
 ) -> None:
-    job = places.write_job(classifier_file)
-    # The emulator gives messages to pulls that were just cancelled: they come when the lease ends.
+    job = places.write_job(classifier_file, source={"pull_threads": 1})
+    # The emulator gives messages to a pull that was just cancelled: they come when the lease ends.
     for start, idle_secs in ((0, "0.3"), (10, "11")):
         places.publish_rows(numbers(20).slice(start, 10))
         ended = scoreline("run", job, "--set", f"source.stop_when_idle_secs={idle_secs}")

@@ -177,6 +177,7 @@ def test_avro_and_csv(
         ({"attributes": ["x"], "message_id": "x"}, "the columns ['x'] would come from two parts"),
         ({"types": {"x": "date"}, "publish_time": "x"}, "the columns ['x'] would come from two"),
         ({"types": {"_scoreline_x": "date"}}, "names that start with _scoreline_ are reserved"),
+        ({"attributes": ["_scoreline_x"]}, "names that start with _scoreline_ are reserved"),
     ],
 )
 def test_what_does_not_fit_together(refusal: Any, source: dict[str, Any], said: str) -> None:

@@ -91,29 +91,28 @@ def test_handing_back_is_tried_once_as_a_lease_ends_by_itself(make, fake, caplog
 
 
 def test_leases_are_extended_while_messages_are_in_hand(make, fake):
-    leases = make(deadline_secs=0.1)
+    leases = make(deadline_secs=0.4)
     started = time.monotonic()
     held, other = leases.add(["a", "b"], 0.0), leases.add(["c"], 0.0)
     assert eventually(lambda: len(fake.extended) >= 3)
     before = started
     for ids, secs, at in fake.extended[:3]:
-        assert (sorted(ids), secs) == (["a", "b", "c"], 0.1)
-        assert at - before < 0.1  # no lease has ended in between
+        assert (sorted(ids), secs) == (["a", "b", "c"], 0.4)
+        assert at - before < 0.4  # no lease has ended in between
         before = at
     leases.acknowledge([held, other])
     assert leases.settled(5)
-    time.sleep(0.05)
     count = len(fake.extended)
-    time.sleep(0.1)
-    assert len(fake.extended) == count
+    time.sleep(0.3)
+    assert len(fake.extended) <= count + 1  # one may have been under way
 
 
 def test_an_extension_that_fails_is_tried_again_soon(make, fake, caplog):
-    leases = make(deadline_secs=0.4)
+    leases = make(deadline_secs=0.8)
     fake.errors["extend"] = [Refused("UNAVAILABLE")]
     lease = leases.add(["a"], 0.0)
     assert eventually(lambda: fake.extended)
-    assert fake.extended[0][2] - lease.taken_at < 0.4
+    assert fake.extended[0][2] - lease.taken_at < 0.8
     assert eventually(lambda: "answers again" in caplog.text)
     assert caplog.text.count(f"extending leases of {SUBSCRIPTION} does not answer") == 1
 
@@ -157,6 +156,15 @@ def test_leases_of_a_closed_reader_are_left_to_end(make, fake, monkeypatch):
     leases.add(["a"], 0.0)
     leases.close()
     assert eventually(lambda: leases.num_messages == 0)
+
+
+def test_what_comes_after_it_has_closed_is_left_to_be_redelivered(make, fake):
+    leases = make()
+    leases.close()
+    late = leases.add(["a"], 0.0)
+    leases.hand_back([late])
+    assert leases.settled(1)
+    assert (leases.num_messages, fake.extended) == (0, [])
 
 
 def test_threads_end(make):

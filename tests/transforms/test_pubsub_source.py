@@ -1,4 +1,4 @@
-import gc
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -264,8 +264,6 @@ def test_a_drain_ends_the_stream_and_hands_back_what_was_not_given(open_reader, 
 
 
 def test_a_drain_ends_a_wait(open_reader, monkeypatch):
-    import threading
-
     monkeypatch.setattr(pubsub_source, "_IDLE_SECS", 60)
     reader = open_reader()
     timer = threading.Timer(0.1, request_drain)
@@ -308,7 +306,6 @@ def test_a_hundred_readers_leave_no_threads(open_reader, fake):
         reader.close()
     assert settle(10)
     assert eventually(lambda: len(threads()) <= before)
-    gc.collect()
     assert pubsub_source._OPEN_BUNDLES == {}
 
 
@@ -326,7 +323,7 @@ def test_leases_of_a_bundle_that_never_ends_are_given_up(open_reader, fake, monk
     assert eventually(lambda: reader._leases.num_messages == 0)
 
 
-def batch_rows(reader, fake, secs_per_row, monkeypatch):
+def batch_rows(secs_per_row, monkeypatch):
     """How many rows the batches have when each row takes so long."""
     clock = Clock()
     monkeypatch.setattr(pubsub_source, "time", clock)
@@ -351,7 +348,7 @@ class Clock:
     ("secs_per_row", "rows"), [(1e-9, 5_000), (25e-6, 2_000), (250e-6, 200), (0.1, 100), (0, 500)]
 )
 def test_rows_of_a_batch_follow_the_wanted_latency(secs_per_row, rows, monkeypatch):
-    assert batch_rows(None, None, secs_per_row, monkeypatch) == pytest.approx(rows, rel=0.02)
+    assert batch_rows(secs_per_row, monkeypatch) == pytest.approx(rows, rel=0.02)
 
 
 def test_a_small_batch_says_nothing_of_the_pace(monkeypatch):

@@ -127,7 +127,7 @@ def test_a_full_reader_waits_without_work(make, fake):
     assert eventually(lambda: len(fake.pulls) >= 4)
     started = time.process_time()
     time.sleep(0.5)
-    assert time.process_time() - started < 0.05
+    assert time.process_time() - started < 0.1
 
 
 def test_what_was_not_taken_is_handed_back(make, fake):
@@ -151,7 +151,7 @@ def test_a_pull_that_waits_gets_some_time_and_is_cancelled_then(make, fake, monk
     (waiting,) = fake.parked
     started = time.monotonic()
     puller.close()
-    assert 0.2 <= time.monotonic() - started < 1
+    assert 0.2 <= time.monotonic() - started < 3
     assert waiting.cancelled()
     assert not threads("scoreline-pull")
 

@@ -89,20 +89,29 @@ def test_every_message_comes_once_and_is_acknowledged(fake):
 
 
 def test_a_bundle_lasts_as_long_as_it_is_told(fake):
-    stop = time.monotonic() + 0.7
-    feeder = threading.Thread(target=feed_until, args=(fake, stop), daemon=True)
-    feeder.start()
+    fed = Feeder(fake, lambda: len(GIVEN) >= 3)
+    started = time.monotonic()
     with in_process() as pipeline:
         pipeline | ReadPubSub(source_of(bundle_secs=0.2)) | beam.ParDo(CountBundlesFn())
-    feeder.join(5)
-    assert 3 <= len(GIVEN) <= 6
+    assert time.monotonic() - started > 3 * 0.2
+    assert sum(GIVEN) == fed.messages
+    assert max(GIVEN) > 3  # several pulls, as each has one message
     assert settle(5)
 
 
-def feed_until(fake, stop):
-    while time.monotonic() < stop:
-        fake.deliver(b"x")
-        time.sleep(0.01)
+class Feeder(threading.Thread):
+    """Delivers one message after the other until something has happened."""
+
+    def __init__(self, fake, is_over):
+        super().__init__(daemon=True)
+        self._fake, self._is_over, self.messages = fake, is_over, 0
+        self.start()
+
+    def run(self):
+        while not self._is_over():
+            self._fake.deliver(b"x")
+            self.messages += 1
+            time.sleep(0.005)
 
 
 class CountBundlesFn(beam.DoFn):
@@ -131,17 +140,19 @@ def test_what_a_failing_bundle_had_in_hand_is_handed_back(fake, where):
 
 
 def test_a_drain_ends_a_pipeline_with_all_that_was_given_acknowledged(fake):
-    stop = time.monotonic() + 1.0
-    feeder = threading.Thread(target=feed_until, args=(fake, stop), daemon=True)
-    feeder.start()
-    timer = threading.Timer(0.5, request_drain)
-    timer.start()
+    draining = threading.Event()
+    fed = Feeder(fake, draining.is_set)
+    drainer = threading.Thread(
+        target=lambda: eventually(lambda: len(GIVEN) > 5) and request_drain()
+    )
+    drainer.start()
     with in_process() as pipeline:
         source = source_of(stop_when_idle_secs=None, bundle_secs=5)
         pipeline | ReadPubSub(source) | beam.FlatMap(payloads) | beam.Map(note)
     assert settle(5)
-    feeder.join(5)
-    timer.join(5)
+    draining.set()
+    fed.join(5)
+    drainer.join(5)
     assert len(fake.acknowledged) == len(GIVEN) > 5
     assert not set(fake.acknowledged) & set(fake.handed_back)
     assert eventually(lambda: not threads())

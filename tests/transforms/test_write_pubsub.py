@@ -38,8 +38,10 @@ class Bundle:
         return [dead for batch in batches for dead in self.fn.process(batch) or ()]
 
     def end(self):
-        self.fn.finish_bundle()
-        self.fn.teardown()
+        try:
+            self.fn.finish_bundle()
+        finally:
+            self.fn.teardown()
 
 
 def publish(transform, *batches):
@@ -266,7 +268,7 @@ def test_nobody_tries_for_a_stream_that_has_ended(fake):
     bundle.process(scored(a=[1]))
     (future, _) = bundle.fn._waiting[0]
     assert eventually(lambda: TELEMETRY.snapshot().state == "retrying")
-    time.sleep(0.5)  # the waits have become long
+    time.sleep(0.3)  # the waits have become longer
     bundle.fn.teardown()
     assert eventually(lambda: not threads("scoreline-publish"), 1.0)
     with pytest.raises(PublishError, match="the stream has ended"):
@@ -298,10 +300,9 @@ def test_a_dead_letters_topic_is_asked_for():
 
 
 def dead_letters(*messages, **columns):
-    batch = scored(**columns)
-    reasons = Reasons("conform", ["missing_value"] * len(messages), ["ValueError"], messages)
-    reasons = Reasons("conform", reasons.codes, reasons.classes * len(messages), messages)
-    return to_dead_letters(batch, reasons, "run-1", None)
+    rows = len(messages)
+    reasons = Reasons("conform", ["missing_value"] * rows, ["ValueError"] * rows, messages)
+    return to_dead_letters(scored(**columns), reasons, "run-1", None)
 
 
 def test_a_dead_letter_is_its_payload_with_the_reason_as_attributes(fake):
