@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from loop import model_version
 from publish import FEATURES
+
+_LOOK_SECS = 0.1
 
 
 class Fields(NamedTuple):
@@ -88,7 +91,8 @@ def main() -> None:
     result = pipeline.run()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     threading.Thread(target=wait, args=[result], daemon=True).start()
-    threading.Event().wait()
+    while True:  # a wait without end might not be woken by the signal
+        time.sleep(_LOOK_SECS)
 
 
 def wait(result: beam.runners.runner.PipelineResult) -> None:

@@ -32,6 +32,7 @@ from pubsub_calls import MAX_MESSAGES, PubsubCalls, PubsubMessage
 
 _MAX_IN_HAND = 20_000  # messages, as scoreline's default
 _DEADLINE_SECS = 10
+_LOOK_SECS = 0.1
 _SCORERS = 2  # threads: one publishes while another scores
 _EXTEND_SECS = 4.0  # how often, well below the deadline
 
@@ -86,7 +87,8 @@ class Loop:
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join()
+            while worker.is_alive():  # a wait without end might not be woken by a signal
+                worker.join(_LOOK_SECS)
 
     def stop(self) -> None:
         """Has it end after what is being scored; leases of what was pulled beyond that expire."""

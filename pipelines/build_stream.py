@@ -42,12 +42,14 @@ def build_stream(pipeline: beam.Pipeline, prepared: PreparedStream, run_id: str)
     write_dead_letters(decoded.dead_letters, "Decode")
     write_dead_letters(conformed.dead_letters, "Conform")
     write_dead_letters(predicted.dead_letters, "Predict")
-    for number, dead_letters in enumerate(refused, start=1):
-        write_dead_letters(dead_letters, f"Publish{number}")
+    for number, (sink, dead_letters) in enumerate(refused, start=1):
+        write_dead_letters(dead_letters, f"Publish{number}", sink=sink)
 
 
-def _write_predictions(rows: Batches, prepared: PreparedStream, run_id: str) -> list[Batches]:
-    """Writes to all sinks; gives the dead letters of those that have some."""
+def _write_predictions(
+    rows: Batches, prepared: PreparedStream, run_id: str
+) -> list[tuple[int, Batches]]:
+    """Writes to all sinks; gives the dead letters of those that have some, and their numbers."""
     layouts = iter(prepared.layouts)
     refused = []
     labels = sink_labels(len(prepared.job.sinks))
@@ -72,22 +74,22 @@ def _write_predictions(rows: Batches, prepared: PreparedStream, run_id: str) -> 
                 retry_secs=_retry_secs(prepared),
                 sink=number,
             )
-            refused.append(rows | label >> publish)
+            refused.append((number, rows | label >> publish))
     return refused
 
 
 def _write_dead_letters(
-    dead_letters: Batches, stage: str, prepared: PreparedStream, run_id: str
+    dead_letters: Batches, stage: str, prepared: PreparedStream, run_id: str, sink: int = 0
 ) -> None:
     spec = prepared.job.dead_letters
     label = f"Write{stage}DeadLetters"
     if isinstance(spec, PubSubDeadLetters):
-        publish = PublishDeadLetters(spec.topic, retry_secs=_retry_secs(prepared))
+        publish = PublishDeadLetters(spec.topic, retry_secs=_retry_secs(prepared), sink=sink)
         dead_letters | label >> publish
     else:
         retry_secs = _retry_secs(prepared)
         write = WriteStreamFiles(
-            prepared.layouts[0], run_id, "dead_lettered", retry_secs=retry_secs
+            prepared.layouts[0], run_id, "dead_lettered", retry_secs=retry_secs, sink=sink
         )
         dead_letters | label >> write
 

@@ -34,7 +34,8 @@ class WriteStreamFiles(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.pv
         kind: `predicted` for scored batches, `dead_lettered` for dead letters.
         keep: the input columns of predictions to write, all if None.
         retry_secs: how long to try to write a file.
-        sink: which of several sinks this is, from 0.
+        sink: which of several sinks this is, or has refused these dead letters, from 0. A row has
+            one outcome, however many sinks there are: only the first one's counts.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class WriteStreamFiles(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.pv
         if kind == "predicted":
             self._write: beam.DoFn = _WritePredictionsFn(layout, run_id, retry_secs, keep, sink)
         else:
-            self._write = _WriteDeadLettersFn(layout, run_id, retry_secs)
+            self._write = _WriteDeadLettersFn(layout, run_id, retry_secs, sink)
 
     @no_annotations
     def expand(self, batches: beam.PCollection[pa.RecordBatch]) -> beam.pvalue.PDone:
@@ -163,9 +164,10 @@ class _WritePredictionsFn(_FlushFn):
 class _WriteDeadLettersFn(_FlushFn):
     """Dead letters of one stage, as they all come from one step."""
 
-    def __init__(self, layout: FileLayout, run_id: str, retry_secs: float):
+    def __init__(self, layout: FileLayout, run_id: str, retry_secs: float, sink: int):
         super().__init__(layout, run_id, retry_secs)
         self._stage = "any"
+        self._sink = sink
 
     def process(self, batch: pa.RecordBatch) -> None:
         self._stage = batch.column("stage")[0].as_py()
@@ -176,7 +178,8 @@ class _WriteDeadLettersFn(_FlushFn):
         rows = self._flush()
         for batch in batches:
             TELEMETRY.note_dead_letters(batch)
-        TELEMETRY.count("dead_lettered", rows)
+        if self._sink == 0:
+            TELEMETRY.count("dead_lettered", rows)
 
     def _names(self, staging: str, name: str) -> tuple[str, str]:
         file = f"part-{name}-{self._stage}.parquet"

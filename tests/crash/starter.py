@@ -1,9 +1,9 @@
 """Starts the command line in processes that are forked from this one, which has imported it.
 
-A request is a line of JSON on stdin. `{"words", "folder", "env", "path", "err", "raising"}` starts a
-command in a folder, with variables, folders to import from, a file for its stderr, and what
-`raising.disturb` is to do, if anything; the answer is its pid. `{"poll"}` asks for the exit code of a
-pid, null while it runs.
+A request is a line of JSON on stdin. `{"words", "folder", "env", "path", "err", "raising"}` starts
+a command in a folder, with variables, a folder to import from, a file for its stderr, and what
+`raising.disturb` is to do, if anything; the answer is its pid. `{"poll"}` asks for the exit code of
+a pid; it is null while that runs.
 
 All that this saves is the time to import: three seconds of a core for each start.
 """

@@ -47,7 +47,7 @@ def test_bash_completes_the_flags_of_each_verb(bash):
         "--csv-null-values",
         "--csv-newlines-in-values",
     ]
-    assert bash("scoreline", "run", "job.yaml", "--s") == ["--set"]
+    assert bash("scoreline", "run", "job.yaml", "--s") == ["--set", "--status-secs"]
 
 
 def test_bash_leaves_what_is_no_flag_to_its_file_names(bash):

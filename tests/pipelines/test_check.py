@@ -157,7 +157,7 @@ def test_the_schema_is_json_schema_of_every_job(
     schema = json.loads(ended.out)
     _check_schema(schema, schema)
     assert list(schema["properties"]) == [
-        *("name", "source", "model", "sinks", "dead_letters", "report")
+        *("name", "source", "model", "max_latency_secs", "sinks", "dead_letters", "report")
     ]
     assert schema["required"] == ["name", "source", "model", "sinks"]
     assert schema["additionalProperties"] is False
@@ -211,9 +211,9 @@ COMPLETED = {
     ("scoreline", ""): ["check", "completion", "run", "schema", "score"],
     ("scoreline", "sc"): ["schema", "score"],
     ("scoreline", "score", "--out"): ["--output", "--output-format", "--output-json", "--outputs"],
-    ("scoreline", "run", "--s"): ["--set"],
+    ("scoreline", "run", "--s"): ["--set", "--status-secs"],
     ("scoreline", "completion", ""): ["bash", "fish", "zsh"],
-    ("scoreline", "score", "--input-format", ""): ["avro", "csv", "json", "parquet"],
+    ("scoreline", "score", "--input-format", ""): ["avro", "csv", "json", "parquet", "raw"],
     ("scoreline", "score", "--output-format", "p"): ["parquet"],
     ("scoreline", "score", "in"): [],
 }

@@ -244,9 +244,9 @@ def test_a_file_of_another_format(
             "pip install 'apache-beam[azure]'",
         ),
         (
-            "pubsub://projects/p/topics/t",
-            "pubsub://projects/p/topics/t: there is no file system pubsub://. Expected a local "
-            "path or one of azfs://, gs://, hdfs://, s3://",
+            "ftp://server/in.parquet",
+            "ftp://server/in.parquet: there is no file system ftp://. Expected a local path or one "
+            "of azfs://, gs://, hdfs://, s3://",
         ),
     ],
 )

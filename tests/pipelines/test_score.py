@@ -442,9 +442,9 @@ def test_the_run_folder_holds_the_resolved_job(score: Score, workdir: Path) -> N
     assert job["source"]["format"] is None
     assert job["source"]["csv"]["delimiter"] == ","
     assert job["model"]["outputs"] == ["predict"]
-    assert job["sinks"] == [
-        {"type": "files", "path": "out", "format": None, "keep": None, "row_id": False}
-    ]
+    (sink,) = job["sinks"]
+    named = {"type": "files", "path": "out", "format": None, "keep": None}
+    assert sink == named | {"row_id": False, "flush_secs": 1}
     assert job["dead_letters"]["max_ratio"] == 0.05
 
 

@@ -129,6 +129,36 @@ def test_to_several_sinks(
     assert not Path("csv/_run").exists()
 
 
+@pytest.mark.parametrize("topic_first", [False, True])
+def test_a_prediction_that_is_too_large_for_a_message_has_one_outcome(
+    scoreline: Scoreline,
+    places: Places,
+    classifier_file: Path,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    topic_first: bool,
+) -> None:
+    monkeypatch.setattr("scoreline.transforms.write_pubsub._MAX_BYTES", 2_000)
+    row = {"a": 1.0, "b": 2.0, "c": 3.0}
+    texts = ["x" * 3_000, *["y"] * 30]
+    places.publish([json.dumps(row | {"note": text}).encode() for text in texts])
+    sinks: list[dict[str, Any]] = [
+        {"path": "out", "flush_secs": 0.2, "keep": ["note"]},
+        {"type": "pubsub", "topic": places.scores_topic},
+    ]
+    job = places.write_job(classifier_file, sinks=sinks[::-1] if topic_first else sinks)
+    ended = scoreline("run", job)
+    assert ended.code == 0, ended.err
+    (report,) = reports()
+    assert report["rows"]["dead_lettered"] == int(topic_first)
+    assert report["rows"]["predicted"] == 31 - int(topic_first)
+    assert report["dead_letters"] == {"write/message_too_large": 1}
+    assert len(rows_in("out")) == 31
+    assert len(places.predictions()) == 30
+    (dead,) = pq.read_table("out/_dead_letters").to_pylist()
+    assert json.loads(dead["payload"])["note"] == texts[0]
+
+
 def test_a_report_has_the_keys_of_a_batch_jobs(stream: Score, score: Score, places: Places) -> None:
     write(Path("in.parquet"), numbers(5))
     assert score(output="batch").code == 0

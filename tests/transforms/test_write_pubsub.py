@@ -30,8 +30,7 @@ class Bundle:
     """Drives a DoFn through one bundle without Beam."""
 
     def __init__(self, transform):
-        fn = transform._publish if isinstance(transform, WritePubSub) else None
-        self.fn = fn or write_pubsub._PublishDeadLettersFn(transform._publisher)
+        self.fn = transform._publish
         self.fn.start_bundle()
 
     def process(self, *batches):
@@ -338,6 +337,15 @@ def test_dead_letters_are_counted_once_they_are_published(fake):
     with pytest.raises(PublishError):
         bundle.end()
     assert TELEMETRY.snapshot().rows["dead_lettered"] == 0
+
+
+def test_what_a_further_sink_refuses_is_no_outcome_of_the_row(fake):
+    bundle = Bundle(PublishDeadLetters(TOPIC, sink=1))
+    bundle.process(dead_letters("a", a=[1]))
+    bundle.end()
+    now = TELEMETRY.snapshot()
+    assert now.rows["dead_lettered"] == 0
+    assert sum(now.codes.values()) == 1
 
 
 def test_through_a_pipeline_to_the_emulator(queue):
