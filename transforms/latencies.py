@@ -88,7 +88,7 @@ class Latencies:
         rank = max(q * int(reached[-1]), 1.0)
         index = int(np.searchsorted(reached, rank, side="left"))
         share = 1 - (int(reached[index]) - rank) / int(self.counts[index])
-        lower = EDGES[index - 1] if index else min(self.low_secs, EDGES[0])
+        lower = EDGES[index - 1] if index else 0.0
         upper = EDGES[index] if index < len(EDGES) else max(self.high_secs, EDGES[-1])
         value = lower * (upper / lower) ** share if lower > 0 else upper * share
         return float(min(max(value, self.low_secs), self.high_secs))
