@@ -48,7 +48,8 @@ def main() -> int:
     """Runs the demo; gives 0 if all was as expected."""
     reason = missing()
     if reason is not None:
-        return fail(f"{reason}. Then: make demo-stream")
+        print(f"The demo cannot start: {reason}. Then: make demo-stream", file=sys.stderr)
+        return 1
     shutil.rmtree(STREAM, ignore_errors=True)
     STREAM.mkdir(parents=True)
     diamonds = read_diamonds().sample(frac=1, random_state=0).reset_index(drop=True)

@@ -49,13 +49,13 @@ _COMPONENT = (
 
 def missing() -> str | None:
     """What to install before the emulator can be started; None if nothing is missing."""
-    for program, advice in _INSTALL.items():
-        if shutil.which(program) is None:
-            return f"the Pub/Sub emulator needs {program}, which is not here: {advice}"
-    platform = Path(shutil.which("gcloud") or "").resolve().parents[1] / "platform"
-    if platform.is_dir() and not (platform / "pubsub-emulator").is_dir():
-        return f"the Pub/Sub emulator is not here: {_COMPONENT}"
-    return None
+    advice = [_INSTALL[program] for program in _INSTALL if shutil.which(program) is None]
+    gcloud = shutil.which("gcloud")
+    platform = Path(gcloud or "").resolve().parent.parent / "platform"
+    is_there = not platform.is_dir() or (platform / "pubsub-emulator").is_dir()
+    if gcloud is None or not is_there:
+        advice.append(_COMPONENT)
+    return f"no Pub/Sub emulator here: {'; '.join(advice)}" if advice else None
 
 
 def require_emulator() -> None:

@@ -253,7 +253,7 @@ def main() -> None:
                 lost_secs += behind
             time.sleep(max(0.0, -behind))
     secs = time.monotonic() - started
-    print(f"published {first:,} messages, {first / secs:,.0f} a second", flush=True)
+    print(f"the publisher sent {first / secs:,.0f} messages a second", flush=True)
 
 
 def _publish(

@@ -10,7 +10,7 @@ COUNT = "5"  # the call that raises
 DECODE = "scoreline.transforms.decode.decode"
 CONFORM = "scoreline.transforms.conform.conform"
 ENCODE = "scoreline.transforms.write_pubsub.encode_json_lines"
-WRITE = "scoreline.transforms.part_writer.PartWriter.write"
+CREATE = "scoreline.transforms.stream_files.create"
 MOVE = "scoreline.transforms.stream_files.move"
 
 
@@ -67,7 +67,7 @@ def test_in_decode_in_predict_and_in_write(scene: Scene) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("where", [DECODE, CONFORM, ENCODE, WRITE])
+@pytest.mark.parametrize("where", [DECODE, CONFORM, ENCODE, CREATE])
 def test_in_our_own_code(scene: Scene, where: str) -> None:
     words = scene.to_topic()
     scene.feed(bad_every=BAD_EVERY)
