@@ -6,7 +6,6 @@ fields may hold line breaks, can only be understood from the start: one worker s
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import BinaryIO, Literal, Protocol
 
 import pyarrow as pa
@@ -30,7 +29,6 @@ from .formats.lines import UTF8_BOM
 from .formats.records import Decoded, Reject, Rejects
 from .formats.settled import settled
 from .identity import identify_records
-from .map_in_order import map_in_order
 from .parquet_files import UnreadableFileError, check_columns
 from .storage import open_file, size_of
 
@@ -38,7 +36,6 @@ _RANGE_BYTES = 32 * 2**20  # enough ranges for a cluster; a part of predictions 
 _SAMPLE_BYTES = 4 * 2**20  # of the first lines, from which the columns' types are told
 _MAX_SAMPLES = 16  # of so many bytes, if the first lines are that long
 _MAX_OPEN_BYTES = 4 * 2**20  # a quoted field that is longer: nobody means that, a mark is stray
-_DECODING_THREADS = 2  # for each worker; the decoders leave Python's lock to others mostly
 _PAYLOAD_BYTES = 2**20  # of a line that is too long to be read, this much is kept
 
 TextFormat = Literal["json", "csv"]
@@ -46,7 +43,7 @@ TextFormat = Literal["json", "csv"]
 
 class _Decoder(Protocol):
     def decode(self, block: bytes) -> Decoded:
-        """Turns a block of whole records into rows and malformed records; in any thread."""
+        """Turns a block of whole records into rows and malformed records."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +102,9 @@ class ByteRange:
         decoder = self.reading.decoder(columns)
         offset = self.start
         try:
-            decoding = partial(_decoded, decoder)
-            for block, decoded in map_in_order(decoding, self._blocks(), _DECODING_THREADS):
+            for block in self._blocks():
                 offset = block.offset
+                decoded = _too_long(block) if block.too_long else decoder.decode(block.data)
                 yield from self._batches(decoded, offset, split)
                 offset += len(block.data)
         except (CorruptInputError, OSError) as error:
@@ -178,10 +175,6 @@ def _parted(block: Block, dialect: CsvDialect, max_open_bytes: int) -> list[Bloc
         parts.append(Block(offset, data[:cut]))
         offset, data = offset + cut, data[cut:]
     return [*parts, Block(offset, data)]
-
-
-def _decoded(decoder: _Decoder, block: Block) -> tuple[Block, Decoded]:
-    return block, _too_long(block) if block.too_long else decoder.decode(block.data)
 
 
 def _too_long(block: Block) -> Decoded:
