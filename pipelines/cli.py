@@ -67,6 +67,8 @@ def console() -> NoReturn:
     costs a fifth of a second. All that matters is on disk by now.
     """
     end_on_signals()
+    # Else gRPC itself logs every connection that a service closes; we say it once, in a line.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     code = main()
     with suppress(BrokenPipeError):
         sys.stdout.flush()

@@ -145,7 +145,7 @@ class Display:
             while not self._stopped.wait(_LIVE_SECS):
                 recent.append(telemetry.snapshot())
                 line = status_line(recent[-1], recent[0])
-                live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+                live.update(Text(line), refresh=True)  # two lines where the terminal is narrow
 
     def _show_status_lines(self, telemetry: Telemetry, every_secs: float) -> None:
         before = telemetry.snapshot()

@@ -72,11 +72,14 @@ def layouts_of(job: Job) -> tuple[FileLayout, ...]:
 
 
 def _layout_without_files(job: Job) -> FileLayout:
-    """Where a stream whose predictions all go to topics has its dead letters and its heartbeat."""
+    """Where a stream whose predictions all go to topics has its dead letters and its heartbeat.
+
+    Nothing is ever written to the output that it names: it is beside the run folders, for what is
+    staged.
+    """
     report = job.report.path
     assert report is not None  # the job was checked
-    output = job.dead_letters.path or join(report, "_topics")
-    return FileLayout(output, report=report)
+    return FileLayout(join(report, "_topics"), job.dead_letters.path, report)
 
 
 def _layout(sink: FilesSink, dead_letters: str | None, report: str | None) -> FileLayout:
