@@ -46,7 +46,7 @@ _TABLE = Table(
     "the prediction. Stock Beam runs for 30 s of the backlog. Seconds of whole commands that "
     "were stopped are those from SIGTERM to the end. The peak RSS is that with one pull at a time: "
     "the emulator hands out a million messages to several pulls only slowly. What grows over "
-    "bundles is RSS without the pages of files, which the kernel drops and reads again as it likes.",
+    "bundles is RSS without the pages of files: the kernel drops and reads those as it likes.",
 )
 
 Trials = Mapping[str, Sequence[Trial]]
