@@ -44,7 +44,7 @@ _TABLE = Table(
     "Rates are of predictions between the first and the last that was published. Latencies run "
     "from the publisher's own clock, before its request, to the time that the server has put on "
     "the prediction. Stock Beam runs for 30 s of the backlog. Seconds of whole commands that "
-    "were stopped are those from SIGTERM to the end. The peak RSS is that with one pull at a time: "
+    "were stopped are those from SIGTERM to the end. Peak RSS is that with one pull at a time: "
     "the emulator hands out a million messages to several pulls only slowly. What grows over "
     "bundles is RSS without the pages of files: the kernel drops and reads those as it likes.",
 )
