@@ -35,7 +35,7 @@ from .launch import IN_PROCESS, beam_options, check_foreign, model_report
 from .metrics_endpoint import MetricsEndpoint
 from .preflight import check_places, layouts_of
 from .run_folder import Claim, Claims, new_run_id, recover
-from .runner_memory import mend_runner_memory
+from .runner_memory import mend_runner_memory, shorten_bundle_ends
 from .schemes import check_schemes
 from .status import StatusWriter, counts
 from .stop import drain_on_signals, undo_on_signals
@@ -178,6 +178,7 @@ class _Stream:
 
     def _run_pipeline(self, options: PipelineOptions) -> None:
         mend_runner_memory()
+        shorten_bundle_ends()
         gc.freeze()  # what was imported stays: the collector need not look at it again and again
         pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
         build_stream(pipeline, self.prepared, self.run_id)

@@ -1,6 +1,7 @@
 """The leak of Beam's in-process runner, and its mend."""
 
 import resource
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -10,8 +11,14 @@ from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.metrics.monitoring_infos import consolidate, int64_user_counter
 from apache_beam.portability.api import metrics_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, fn_runner
+from apache_beam.runners.worker.statesampler import DEFAULT_SAMPLING_PERIOD_MS, StateSampler
+from apache_beam.utils.counters import CounterFactory
 
-from scoreline.pipelines.runner_memory import _merged, mend_runner_memory
+from scoreline.pipelines.runner_memory import (
+    _merged,
+    mend_runner_memory,
+    shorten_bundle_ends,
+)
 
 BUNDLES = 5_000
 
@@ -115,3 +122,21 @@ def test_a_long_stream_does_not_grow_and_its_metrics_can_be_read(mended: None) -
     grown = RSS[-1] - RSS[0]
     # Without the mend it is 32 kB for each bundle: 120 MB here.
     assert grown < 20 * 2**20, f"{grown:,} bytes over {BUNDLES * 3 // 4:,} bundles"
+
+
+def test_the_end_of_a_bundle_does_not_wait_for_its_sampler() -> None:
+    before = StateSampler.__init__.__defaults__
+    try:
+        shorten_bundle_ends()
+        waits = []
+        for _ in range(5):
+            sampler = StateSampler("stage", CounterFactory())
+            sampler.start()
+            time.sleep(0.1)
+            started = time.monotonic()
+            sampler.stop()
+            waits.append(time.monotonic() - started)
+    finally:
+        StateSampler.__init__.__defaults__ = before
+    assert DEFAULT_SAMPLING_PERIOD_MS == 200, "Beam has another period: is it still too long?"
+    assert min(waits) < 0.05
