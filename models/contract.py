@@ -10,7 +10,7 @@ import pyarrow as pa
 from .errors import ContractError
 
 Kind = Literal["number", "text", "any"]
-Layout = Literal["matrix", "frame", "text"]
+Layout = Literal["matrix", "frame", "text", "batch"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Contract:
     Attributes:
         features: the columns, in the order in which the model was trained on them.
         layout: `matrix` is one numeric array of shape (rows, features); `frame` is a data frame
-            with named columns; `text` is one array of strings.
+            with named columns; `text` is one array of strings; `batch` is the whole batch as it
+            came: the model takes what it needs of it, and `features` are what it is sure to need.
     """
 
     features: tuple[Feature, ...]

@@ -15,7 +15,7 @@ from .features import to_model_input
 from .model import ModelInfo
 from .outputs import OUTPUTS, to_columns
 from .trust import Trust
-from .unpickle import load_estimator
+from .unpickle import is_skops, load_estimator
 
 
 class EstimatorModel:
@@ -43,7 +43,7 @@ class EstimatorModel:
     ) -> "EstimatorModel":
         """Loads the estimator in a model file and derives its contract."""
         estimator, notes = load_estimator(artifact, trust)
-        info = ModelInfo.of(artifact, notes)
+        info = ModelInfo.of(artifact, "skops" if is_skops(artifact) else "pickle", notes)
         _check_estimator(estimator, info)
         _check_outputs(estimator, outputs, info)
         return cls(estimator, info, contract_of(estimator, features, info.name), outputs)

@@ -19,7 +19,10 @@ def to_model_input(batch: pa.RecordBatch, contract: Contract) -> Any:
         values are, because linear algebra may round differently on the other order.
         frame: `pandas.DataFrame`, columns in the model's order.
         text: object ndarray of strings, shape (rows,).
+        batch: the batch itself.
     """
+    if contract.layout == "batch":
+        return batch
     columns = [batch.column(name) for name in contract.names]
     if contract.layout == "matrix":
         return to_matrix(columns)

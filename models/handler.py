@@ -11,10 +11,11 @@ from apache_beam.ml.inference.base import ModelHandler
 from .callables import load_callable
 from .conformance import check_conformance
 from .contract import Contract
-from .errors import ContractError, ModelError, ModelOutputError
+from .errors import ContractError, ModelOutputError
 from .model import Model, ModelRef, load_model
 from .reserved import CAST_PREFIX, ERROR_CLASS, ERROR_MESSAGE, user_columns, with_metadata
 from .scoring import Poison, score_rows
+from .trust import check_code
 
 BatchFunction = Callable[[pa.RecordBatch], pa.RecordBatch]
 _VERSION = "model_version"
@@ -41,8 +42,9 @@ class Loaded:
         return outputs.append_column(_VERSION, _constant(self.model.info.version, batch))
 
     def _features(self, batch: pa.RecordBatch, seen: pa.RecordBatch) -> pa.RecordBatch:
+        takes_all = self.model.contract.layout == "batch"
         if self.preprocess is None:
-            return _with_casts(batch, self.model.contract.names)
+            return seen if takes_all else _with_casts(batch, self.model.contract.names)
         features = _call(self.preprocess, seen)
         try:
             self.model.contract.check(features.schema, self.model.info.name)
@@ -65,16 +67,16 @@ class ColumnarModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Loaded])
             Input columns in what it returns are left out: they are written as they came.
 
     Raises:
-        ModelError: a function was named but the trust does not allow code.
+        UntrustedModelError: a function was named but the trust does not allow code.
     """
 
     def __init__(
         self, ref: ModelRef, preprocess: str | None = None, postprocess: str | None = None
     ):
         super().__init__()
-        named = [name for name in (preprocess, postprocess) if name is not None]
-        if named and not ref.trust.allow_code:
-            raise ModelError(f"{named[0]!r} is code: allow it with --allow-code")
+        for reference in (preprocess, postprocess):
+            if reference is not None:
+                check_code(reference, ref.trust)
         self._ref = ref
         self._preprocess = preprocess
         self._postprocess = postprocess

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from .artifact import Artifact, read_artifact
 from .contract import Contract
-from .trust import Trust, check_hash
+from .trust import Trust, check_hash, check_model_code
 
 
 @dataclass(frozen=True)
@@ -19,24 +19,24 @@ class ModelInfo:
     Attributes:
         name: the file's name without its extension.
         version: the label on predictions: the first 12 digits of the sha256.
-        sha256: the hash of the file's bytes.
-        format: `pickle` or `skops`.
+        sha256: the hash of the file's bytes; None for a model that is no file but code.
+        format: the name of a format, see `registry.py`.
         uri: where the file was read.
         notes: what an operator should know, such as a library version that differs.
     """
 
     name: str
     version: str
-    sha256: str
+    sha256: str | None
     format: str
     uri: str
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, artifact: Artifact, notes: tuple[str, ...] = ()) -> "ModelInfo":
+    def of(cls, artifact: Artifact, format_name: str, notes: tuple[str, ...] = ()) -> "ModelInfo":
         """Describes the model in a file."""
         sha256 = artifact.sha256
-        return cls(artifact.name, sha256[:12], sha256, artifact.format, artifact.uri, notes)
+        return cls(artifact.name, sha256[:12], sha256, format_name, artifact.uri, notes)
 
 
 class Model(Protocol):
@@ -55,7 +55,8 @@ class ModelRef:
     """Names a model so that any worker can load the same one.
 
     Attributes:
-        uri: a path on any Beam file system.
+        uri: a path on any Beam file system; or code, `package.module:function` for a function,
+            `beam:package.module:factory` for one of Beam's own handlers.
         trust: what the operator allows.
         outputs: the methods to call, of `scoreline.models.outputs.OUTPUTS`.
         features: the input columns in the model's order, for a model that does not know them.
@@ -80,7 +81,7 @@ def load_model(ref: ModelRef) -> Model:
         ContractError: it cannot give the asked outputs, or needs `features` to be named.
     """
     with _loading:
-        model = _loaded.get(ref) if ref.trust.sha256 else None
+        model = _loaded.get(ref) if ref.trust.sha256 or is_code(ref.uri) else None
         if model is None:
             model = _load(ref)
             _loaded[ref] = model
@@ -101,9 +102,22 @@ def pinned(ref: ModelRef, model: Model) -> ModelRef:
     return same
 
 
-def _load(ref: ModelRef) -> Model:
-    from .estimator import EstimatorModel
+def is_code(uri: str) -> bool:
+    """Whether a model is no file but code: there is nothing to read or to hash."""
+    from .registry import reference_loader
 
+    return reference_loader(uri) is not None
+
+
+def _load(ref: ModelRef) -> Model:
+    from .registry import format_of, reference_loader
+
+    load_reference = reference_loader(ref.uri)
+    if load_reference is not None:
+        check_model_code(ref.uri, ref.trust)
+        return load_reference(ref)
     artifact = read_artifact(ref.uri)
     check_hash(artifact, ref.trust)
-    return EstimatorModel.load(artifact, ref.trust, ref.outputs, ref.features)
+    format_ = format_of(artifact)
+    format_.check_trust(artifact, ref.trust)
+    return format_.load(artifact, ref.trust, ref.outputs, ref.features)

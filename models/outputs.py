@@ -8,13 +8,21 @@ import pyarrow as pa
 
 from .errors import ModelOutputError
 
-OUTPUTS = ("predict", "predict_proba", "decision_function", "transform", "score_samples")
+OUTPUTS = (
+    "predict",
+    "predict_proba",
+    "decision_function",
+    "transform",
+    "score_samples",
+    "raw_score",
+)
 _PREFIXES = {
     "predict": "prediction",
     "predict_proba": "probability",
     "decision_function": "decision",
     "transform": "transformed",
     "score_samples": "score",
+    "raw_score": "raw_score",
 }
 
 

@@ -14,7 +14,8 @@ class Trust:
     Attributes:
         sha256: the file must have this hash; it may then be a pickle.
         allow_pickle: the file may be a pickle, whatever it holds.
-        allow_code: functions named by `package.module:function` may be imported and run.
+        allow_code: functions named by `package.module:function` may be imported and run, as
+            `preprocess`, as `postprocess` or as the model itself.
         skops_types: types that a `.skops` file may hold besides those that we ship as trusted.
     """
 
@@ -34,6 +35,22 @@ def check_hash(artifact: Artifact, trust: Trust) -> None:
         raise ModelError(
             f"model {artifact.uri}: expected sha256 {trust.sha256.lower()}, but the file has "
             f"{artifact.sha256}. It is not the file that was pinned; find out who changed it."
+        )
+
+
+def check_code(reference: str, trust: Trust) -> None:
+    """Raises UntrustedModelError unless code may be run; nothing of it was imported yet."""
+    if not trust.allow_code:
+        raise UntrustedModelError(f"{reference!r} is code: allow it with --allow-code")
+
+
+def check_model_code(reference: str, trust: Trust) -> None:
+    """Raises ModelError unless a model that is code may be run and nobody expects a hash of it."""
+    check_code(reference, trust)
+    if trust.sha256 is not None:
+        raise ModelError(
+            f"model {reference} is code, not a file: it has no sha256 to compare. Leave --sha256 "
+            "out, and pin the version of the package that holds it."
         )
 
 

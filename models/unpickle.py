@@ -3,13 +3,46 @@
 import io
 import re
 import warnings
+import zipfile
 from collections.abc import Sequence
 from typing import Any
 
 from .artifact import Artifact
 from .errors import ModelError, UntrustedModelError
+from .model_format import require
 from .skops_types import TRUSTED
 from .trust import Trust, check_pickle
+
+# How the files start that joblib.load takes: a pickle of protocol 2 or newer, or one compressed
+# with zlib (at any level), gzip, bz2, xz, lzma or lz4.
+_PICKLE_MAGIC = (
+    b"\x80",
+    b"\x78\x01",
+    b"\x78\x5e",
+    b"\x78\x9c",
+    b"\x78\xda",
+    b"\x1f\x8b",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"\x5d\x00\x00",
+    b"\x04\x22\x4d\x18",
+)
+
+
+def is_pickle(artifact: Artifact) -> bool:
+    """Whether a file is a pickle, compressed or not, as far as its first bytes tell."""
+    return artifact.data.startswith(_PICKLE_MAGIC)
+
+
+def is_skops(artifact: Artifact) -> bool:
+    """Whether a file is a zip archive with the schema of a `.skops` file in it."""
+    if not artifact.data.startswith(b"PK"):
+        return False
+    try:
+        with zipfile.ZipFile(io.BytesIO(artifact.data)) as archive:
+            return "schema.json" in archive.namelist()
+    except Exception:  # a damaged directory makes zipfile raise more than BadZipFile
+        return False
 
 
 def load_estimator(artifact: Artifact, trust: Trust) -> tuple[Any, tuple[str, ...]]:
@@ -19,7 +52,7 @@ def load_estimator(artifact: Artifact, trust: Trust) -> tuple[Any, tuple[str, ..
         UntrustedModelError: a pickle that was not allowed, or a `.skops` with types not trusted.
         ModelError: the file is corrupt, or made by a library that the installed one cannot read.
     """
-    load = _load_skops if artifact.format == "skops" else _load_pickle
+    load = _load_skops if is_skops(artifact) else _load_pickle
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -40,20 +73,24 @@ def _load_pickle(artifact: Artifact, trust: Trust) -> Any:
 
 
 def _load_skops(artifact: Artifact, trust: Trust) -> Any:
-    try:
-        import skops.io
-    except ImportError as error:
-        raise ModelError(
-            f"model {artifact.uri} is a .skops file: pip install 'scoreline[skops]'"
-        ) from error
+    check_skops_types(artifact, trust)
+    skops_io = require("skops.io", "skops", artifact)
+    return skops_io.loads(artifact.data, trusted=sorted(TRUSTED | set(trust.skops_types)))
+
+
+def check_skops_types(artifact: Artifact, trust: Trust) -> None:
+    """Raises UntrustedModelError if a `.skops` file holds a type that is not trusted.
+
+    skops builds a tree of what the file names and imports none of it.
+    """
+    skops_io = require("skops.io", "skops", artifact)
     allowed = TRUSTED | set(trust.skops_types)
-    unknown = sorted(set(skops.io.get_untrusted_types(data=artifact.data)) - allowed)
+    unknown = sorted(set(skops_io.get_untrusted_types(data=artifact.data)) - allowed)
     if unknown:
         raise UntrustedModelError(
             f"model {artifact.uri} holds types that are not trusted: {', '.join(unknown)}\n"
             f"If you trust them, allow them by name: --skops-types {','.join(unknown)}"
         )
-    return skops.io.loads(artifact.data, trusted=sorted(allowed))
 
 
 def _unreadable(artifact: Artifact, error: Exception) -> str:

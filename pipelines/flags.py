@@ -256,7 +256,11 @@ def _add_overwrite_flag(group: Any) -> None:
 
 def _add_model_flags(group: Any) -> None:
     group.add_argument(
-        "--model", metavar="FILE", required=True, help="scikit-learn model: .joblib, .pkl or .skops"
+        "--model",
+        metavar="FILE",
+        required=True,
+        help="a model file of any format that scoreline knows; or code, PKG.MOD:FUNC or "
+        "beam:PKG.MOD:FACTORY",
     )
     group.add_argument(
         "--outputs",
@@ -264,7 +268,7 @@ def _add_model_flags(group: Any) -> None:
         default=("predict",),
         metavar="A,B",
         help="what to compute: predict, predict_proba, decision_function, transform, "
-        "score_samples (default: predict)",
+        "score_samples, raw_score (default: predict)",
     )
     group.add_argument(
         "--features",
@@ -299,7 +303,9 @@ def _add_trust_flags(group: Any) -> None:
         help="types that a .skops file may hold besides those known to be safe",
     )
     group.add_argument(
-        "--allow-code", action="store_true", help="import and run --preprocess and --postprocess"
+        "--allow-code",
+        action="store_true",
+        help="import and run --preprocess, --postprocess and a --model that is code",
     )
 
 

@@ -155,7 +155,9 @@ class TrustSpec(_Part):
 
     sha256: str | None = Field(None, description="Load only the file with this hash.")
     allow_pickle: bool = Field(False, description="Load a pickle, which can run any code.")
-    allow_code: bool = Field(False, description="Import and run preprocess and postprocess.")
+    allow_code: bool = Field(
+        False, description="Run preprocess, postprocess and a uri that is code."
+    )
     skops_types: Strings = Field((), description="Types that a .skops file may hold besides ours.")
 
     @field_validator("sha256")
@@ -169,7 +171,11 @@ class TrustSpec(_Part):
 class ModelSpec(_Part):
     """A model file, the methods to call, and what it may do."""
 
-    uri: str = Field(min_length=1, description="The model file, on any Beam file system.")
+    uri: str = Field(
+        min_length=1,
+        description="The model file, on any Beam file system; or package.module:function, or "
+        "beam:package.module:factory.",
+    )
     outputs: Strings = Field(
         ("predict",), min_length=1, description=f"What to compute: {', '.join(OUTPUTS)}."
     )

@@ -11,7 +11,7 @@ from scoreline.models.contract import Contract
 from scoreline.models.errors import ContractError, ModelError, ModelOutputError
 from scoreline.models.example import example_batch
 from scoreline.models.handler import ColumnarModelHandler, Loaded
-from scoreline.models.model import Model, ModelRef, load_model, pinned
+from scoreline.models.model import Model, ModelRef, is_code, load_model, pinned
 from scoreline.models.trust import Trust
 from scoreline.transforms.file_formats import PART_EXTENSIONS, format_of
 from scoreline.transforms.layout import EXTENSION, FileLayout
@@ -195,17 +195,22 @@ def load(job: Job, input_schema: Callable[[], pa.Schema] | None = None) -> Model
         ContractError: it does not know its columns.
     """
     uri = job.model.uri
-    if is_local(uri) and not Path(uri).is_file():
-        what = "is a folder" if Path(uri).is_dir() else "does not exist"
-        raise ModelError(f"cannot read --model {uri}: it {what}{near_file(uri)}")
-    if not is_local(uri) and _is_missing(uri):
-        raise ModelError(f"cannot read --model {uri}: it does not exist{near_file(uri)}")
+    if not is_code(uri):
+        _check_model_file(uri)
     try:
         return load_model(_model_ref(job))
     except ContractError as error:
         if input_schema is None or job.model.features is not None or _FLAG not in str(error):
             raise
         raise ContractError(f"{error}{input_columns(input_schema())}") from None
+
+
+def _check_model_file(uri: str) -> None:
+    if is_local(uri) and not Path(uri).is_file():
+        what = "is a folder" if Path(uri).is_dir() else "does not exist"
+        raise ModelError(f"cannot read --model {uri}: it {what}{near_file(uri)}")
+    if not is_local(uri) and _is_missing(uri):
+        raise ModelError(f"cannot read --model {uri}: it does not exist{near_file(uri)}")
 
 
 def _is_missing(uri: str) -> bool:
@@ -235,8 +240,8 @@ def _check_keep(keep: tuple[str, ...] | None, schema: pa.Schema) -> None:
 def _columns(job: Job, model: Model, input_: Input) -> tuple[str, ...] | None:
     """The columns that the model or a sink wants, by their names in the files."""
     keeps = [sink.keep for sink in job.sinks]
-    wants_all = None in keeps or job.model.preprocess or job.model.postprocess
-    if wants_all:
+    takes_all = model.contract.layout == "batch"
+    if takes_all or None in keeps or job.model.preprocess or job.model.postprocess:
         return job.files_source.columns
     kept = [name for keep in keeps for name in keep or ()]
     wanted = dict.fromkeys([*kept, *model.contract.names])

@@ -1,76 +1,14 @@
-import gzip
 import hashlib
-import io
 import pickle
-import zipfile
 from pathlib import Path
 
-import cloudpickle
 import pytest
-import skops.io
 from sklearn.linear_model import LinearRegression
-from sklearn_models import pickled
 
 from scoreline.models import ModelError
 from scoreline.models.artifact import Artifact, read_artifact
 
 FITTED = LinearRegression().fit([[0.0], [1.0]], [0, 1])
-
-
-@pytest.mark.parametrize("compress", [0, 1, 3, 6, 9, "gzip", "bz2", "xz", "lzma"], ids=str)
-def test_what_joblib_writes_is_a_pickle(compress: object):
-    options = {"compress": (compress, 3) if isinstance(compress, str) else compress}
-    assert pickled(FITTED, **options).format == "pickle"
-
-
-def test_lz4_is_a_pickle_too():
-    assert Artifact("m.joblib", b"\x04\x22\x4d\x18 and so on").format == "pickle"
-
-
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_plain_pickles(protocol: int):
-    assert Artifact("m.pkl", pickle.dumps(FITTED, protocol)).format == "pickle"
-    assert Artifact("m.pkl", cloudpickle.dumps(FITTED, protocol)).format == "pickle"
-    assert Artifact("m.pkl.gz", gzip.compress(pickle.dumps(FITTED, protocol))).format == "pickle"
-
-
-def test_skops_is_told_from_the_content():
-    assert Artifact("m.joblib", skops.io.dumps(FITTED)).format == "skops"
-
-
-def test_no_bytes():
-    with pytest.raises(ModelError, match=r"^model m\.joblib is empty \(0 bytes\)$"):
-        _ = Artifact("m.joblib", b"").format
-
-
-def zipped(name: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(name, "{}")
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"a,b\n1,2\n",
-        b"x,y\n1,2\n",
-        b"BZ is no archive",
-        b"{}",
-        b"PAR1",
-        b"PK but no zip",
-        zipped("model.txt"),
-        zipped("schema.json")[:-9],
-    ],
-    ids=range(8),
-)
-def test_what_is_no_model(data: bytes):
-    with pytest.raises(ModelError) as raised:
-        _ = Artifact("gs://models/m.txt", data).format
-    message = str(raised.value)
-    assert message.startswith("model gs://models/m.txt is no model that scoreline knows: it starts")
-    assert repr(data[:8]) in message
-    assert "Expected a scikit-learn model saved as .joblib, .pkl or .skops." in message
 
 
 @pytest.mark.parametrize(

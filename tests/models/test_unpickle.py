@@ -216,7 +216,9 @@ def test_a_damaged_skops_file():
 def test_skops_that_is_not_installed(monkeypatch: pytest.MonkeyPatch):
     artifact = Artifact("m.skops", skops.io.dumps(FITTED))
     monkeypatch.setitem(sys.modules, "skops.io", None)
-    with pytest.raises(ModelError, match=r"m\.skops is a \.skops file: pip install 'scoreline\[sk"):
+    with pytest.raises(
+        ModelError, match=r"m\.skops needs the library skops\.io, which.*'scoreline\[sk"
+    ):
         load_estimator(artifact, Trust())
 
 

@@ -38,7 +38,7 @@ def rows(workdir: Path) -> pa.Table:
     ("content", "words"),
     [
         (b"", ["model m.joblib is empty (0 bytes)"]),
-        (b"hello world", ["is no model that scoreline knows", "Expected a scikit-learn model"]),
+        (b"hello world", ["is no model that scoreline knows", "Expected one of: scikit-learn"]),
         (pickle.dumps({"weights": [1]}), ["is no estimator: it holds a dict"]),
         (pickle.dumps(odd_models.Picky)[:-5], ["cannot load model m.joblib", "cut short"]),
         (pickle.dumps(odd_models.Odd()).replace(b"Odd", b"Odt"), ["cannot load", "Odt"]),

@@ -1,0 +1,52 @@
+"""All formats that models come in, and which of them a file is. A new format is one line here."""
+
+from collections.abc import Callable
+
+from . import estimator_format
+from .artifact import Artifact
+from .errors import ModelError
+from .model import Model, ModelRef
+from .model_format import ModelFormat
+
+FORMATS: tuple[ModelFormat, ...] = (
+    estimator_format.SKOPS,
+    estimator_format.PICKLE,
+)
+
+# Models that are no file but code: whether a URI names one, how to load it.
+REFERENCES: tuple[tuple[Callable[[str], bool], Callable[[ModelRef], Model]], ...] = ()
+
+
+def format_of(artifact: Artifact) -> ModelFormat:
+    """Tells a file's format from its content; its name only decides between several.
+
+    Raises:
+        ModelError: no format recognises it, or several do and the name is none of theirs.
+    """
+    if not artifact.data:
+        raise ModelError(f"model {artifact.uri} is empty (0 bytes)")
+    found = [format_ for format_ in FORMATS if format_.recognises(artifact)]
+    if not found:
+        raise ModelError(
+            f"model {artifact.uri} is no model that scoreline knows: it starts with "
+            f"{artifact.data[:8]!r}. Expected one of: {_titles(FORMATS)}."
+        )
+    named = [format_ for format_ in found if artifact.uri.lower().endswith(format_.extensions)]
+    if len(found) > 1 and len(named) != 1:
+        raise ModelError(
+            f"model {artifact.uri} could be one of: {_titles(found)}. Its content does not decide; "
+            "rename it to the extension of what it is."
+        )
+    return (named if len(found) > 1 else found)[0]
+
+
+def _titles(formats: tuple[ModelFormat, ...] | list[ModelFormat]) -> str:
+    return ", ".join(f"{format_.title} ({', '.join(format_.extensions)})" for format_ in formats)
+
+
+def reference_loader(uri: str) -> Callable[[ModelRef], Model] | None:
+    """How to load a model that is no file but code; None for a file.
+
+    Each loader imports the code, so whoever calls one has checked that the trust allows it.
+    """
+    return next((load for is_reference, load in REFERENCES if is_reference(uri)), None)
