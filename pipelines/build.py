@@ -9,15 +9,27 @@ from scoreline.transforms import Commit, CommitPlan, Conform, Predict, WritePart
 from scoreline.transforms.outcome import DEAD_LETTERS
 from scoreline.transforms.read_files import BATCHES, RECEIPTS, ReadSplits
 from scoreline.transforms.receipts import Receipt
+from scoreline.transforms.watch_workers import WatchWorkers
 
 from .job import FilesSink, Job
 from .preflight import Prepared
 
 
 def build(
-    pipeline: beam.Pipeline, prepared: Prepared, plan: CommitPlan
+    pipeline: beam.Pipeline,
+    watch: WatchWorkers | None = None,
+    *,
+    prepared: Prepared,
+    plan: CommitPlan,
 ) -> beam.PCollection[dict[str, Any]]:
-    """Builds the whole job; gives the report, as a PCollection of one dict."""
+    """Builds the whole job; gives the report, as a PCollection of one dict.
+
+    Args:
+        pipeline: an empty one.
+        watch: of the workers, where they are other processes.
+        prepared: the job.
+        plan: what the commit step makes final.
+    """
     source = prepared.job.files_source
     read = pipeline | "Read" >> ReadSplits(
         list(prepared.splits),
@@ -26,7 +38,8 @@ def build(
         limit=source.limit,
         run_id=plan.run_id,
     )
-    conformed = read[BATCHES] | "Conform" >> Conform(prepared.contract, plan.run_id)
+    batches = read[BATCHES] if watch is None else read[BATCHES] | "WatchWorkers" >> watch
+    conformed = batches | "Conform" >> Conform(prepared.contract, plan.run_id)
     predicted = conformed.accepted | "Predict" >> Predict(prepared.handler, plan.run_id)
     receipts = (
         read[RECEIPTS],

@@ -10,6 +10,7 @@ from scoreline.transforms.decode import Decode
 from scoreline.transforms.deduplicate import Deduplicate
 from scoreline.transforms.read_pubsub import ReadPubSub
 from scoreline.transforms.stream_files import WriteStreamFiles
+from scoreline.transforms.watch_workers import WatchWorkers
 from scoreline.transforms.write_pubsub import PublishDeadLetters, WritePubSub
 
 from .build import sink_labels
@@ -19,8 +20,23 @@ from .stream_preflight import PreparedStream
 Batches = beam.PCollection[pa.RecordBatch]
 
 
-def build_stream(pipeline: beam.Pipeline, prepared: PreparedStream, run_id: str) -> None:
-    """Builds the whole stream; the steps have the labels that they have in a batch job."""
+def build_stream(
+    pipeline: beam.Pipeline,
+    prepared: PreparedStream,
+    run_id: str,
+    *,
+    num_readers: int = 1,
+    watch: WatchWorkers | None = None,
+) -> None:
+    """Builds the whole stream; the steps have the labels that they have in a batch job.
+
+    Args:
+        pipeline: an empty one.
+        prepared: the stream.
+        run_id: stands on dead letters and in the names of files.
+        num_readers: how many read the subscription at a time.
+        watch: of the workers, where they are other processes.
+    """
     spec = prepared.job.messages_source
     decode = Decode(
         prepared.reading,
@@ -30,7 +46,9 @@ def build_stream(pipeline: beam.Pipeline, prepared: PreparedStream, run_id: str)
         publish_time=spec.publish_time,
         run_id=run_id,
     )
-    decoded = pipeline | "Read" >> ReadPubSub(prepared.source) | "Decode" >> decode
+    messages = pipeline | "Read" >> ReadPubSub(prepared.source, num_readers)
+    watched = messages if watch is None else messages | "WatchWorkers" >> watch
+    decoded = watched | "Decode" >> decode
     rows = decoded.accepted
     if spec.deduplicate_by is not None:
         deduplicate = Deduplicate(spec.deduplicate_by, spec.deduplicate_secs)

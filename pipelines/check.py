@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-from apache_beam.options.pipeline_options import StandardOptions
 
 from scoreline.models.model import Model
 
 from .job import Job
 from .launch import beam_options, check_output
 from .preflight import Prepared, check, check_places, layouts_of
+from .runner_preflight import check_runner
+from .runner_profiles import RunnerProfile
 from .schemes import check_schemes
 
 
@@ -20,17 +21,17 @@ def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[s
     Raises:
         UsageError, ContractError, UnreadableFileError, ModelError: what a run would raise, too.
     """
-    options = beam_options(beam_flags)
+    profile = check_runner(beam_flags, is_stream=False)
+    beam_options([*beam_flags, *profile.added_flags])
     check_schemes(job)
     layouts = layouts_of(job)
     for layout in layouts:
         check_places(layout)
         check_output(layout, layout.existing(), overwrite=overwrite)
     prepared = check(job, [path for layout in layouts for path in layout.existing()])
-    runner = options.view_as(StandardOptions).runner or "DirectRunner"
     return {
         "job": job.name,
-        "runner": runner,
+        **runner_found(profile),
         "input": _input(prepared),
         "model": model_found(prepared.model),
         "outputs": [_output(prepared, number) for number in range(len(layouts))],
@@ -39,6 +40,15 @@ def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[s
         "reports": layouts[0].run_root,
         "exit_code": 0,
     }
+
+
+def runner_found(profile: RunnerProfile) -> dict[str, Any]:
+    """What a check says of the runner: its name, and the flags that are set for the job."""
+    settings = {
+        setting.flag: {"value": setting.value, "reason": setting.reason}
+        for setting in profile.settings
+    }
+    return {"runner": profile.runner, "runner_settings": settings}
 
 
 def _input(prepared: Prepared) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from scoreline.transforms.output_columns import ROW_ID
 
 from .build_stream import build_stream
-from .check import columns_found, model_found
+from .check import columns_found, model_found, runner_found
 from .fused import check_fused
 from .job import FilesSink, Job, PubSubDeadLetters
 from .launch import beam_options
 from .run_folder import new_run_id
-from .stream import prepare_stream
+from .stream import prepare_stream, stream_profile
 from .stream_preflight import PreparedStream
 
 _DELETED = "_deleted-topic_"  # what a subscription says when its topic is gone
@@ -28,17 +28,20 @@ def check_stream_job(job: Job, beam_flags: Sequence[str]) -> dict[str, Any]:
         UsageError, ContractError, ModelError: what a run would raise, too.
         NotFusedError: as a run would.
     """
-    options = beam_options(beam_flags)
-    prepared = prepare_stream(job, options)
-    pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
-    build_stream(pipeline, prepared, new_run_id())
-    check_fused(pipeline)
+    profile = stream_profile(job, beam_flags)
+    options = beam_options([*beam_flags, *profile.added_flags])
+    prepared = prepare_stream(job)
+    if profile.is_in_process:
+        pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
+        build_stream(pipeline, prepared, new_run_id())
+        check_fused(pipeline)
     layout = prepared.layouts[0]
     return {
         "job": job.name,
-        "runner": "DirectRunner",
+        **runner_found(profile),
         "mode": "streaming",
-        "stages": 1,
+        "acknowledged": profile.acknowledged,
+        "readers": profile.num_readers,
         "input": _input(prepared),
         "in_hand": _in_hand(prepared),
         "max_latency_secs": job.max_latency_secs,

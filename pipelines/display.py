@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from scoreline.transforms.metrics import rows_so_far
-from scoreline.transforms.telemetry import TELEMETRY, Telemetry
+from scoreline.transforms.telemetry import TELEMETRY, HasSnapshot
 
 from .findings import findings_text
 from .status import status_line
@@ -74,7 +74,9 @@ class Display:
             yield
 
     @contextmanager
-    def stream_status(self, every_secs: float, telemetry: Telemetry = TELEMETRY) -> Iterator[None]:
+    def stream_status(
+        self, every_secs: float, telemetry: HasSnapshot = TELEMETRY
+    ) -> Iterator[None]:
         """Shows how a stream is doing while the block runs.
 
         A terminal has one line that is kept up to date; a log gets a line now and then.
@@ -135,7 +137,7 @@ class Display:
             rows = rows_so_far("read") - before
             self.note(f"{_rows_of(rows, total)}, {rows / secs:,.0f} rows/s")
 
-    def _show_live_status(self, telemetry: Telemetry, _every_secs: float) -> None:
+    def _show_live_status(self, telemetry: HasSnapshot, _every_secs: float) -> None:
         from rich.console import Console
         from rich.live import Live
         from rich.text import Text
@@ -147,7 +149,7 @@ class Display:
                 line = status_line(recent[-1], recent[0])
                 live.update(Text(line), refresh=True)  # two lines where the terminal is narrow
 
-    def _show_status_lines(self, telemetry: Telemetry, every_secs: float) -> None:
+    def _show_status_lines(self, telemetry: HasSnapshot, every_secs: float) -> None:
         before = telemetry.snapshot()
         while not self._stopped.wait(every_secs):
             now = telemetry.snapshot()

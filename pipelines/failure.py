@@ -33,6 +33,17 @@ def explain(error: BaseException, output: str) -> str:
     return f"the run into {output} failed{where}: {name}: {message}{hint}"
 
 
+def last_java_cause(stacktrace: str) -> str:
+    r"""What is at the bottom of a Java stack trace; a Python worker's traceback is there as text.
+
+    >>> last_java_cause("org.X: it failed\n\tat y\nCaused by: Z: because\n\tat w")
+    'Z: because'
+    """
+    last = stacktrace.rsplit("Caused by: ", 1)[-1]
+    lines = [line for line in last.splitlines() if not line.startswith("\tat ")]
+    return "\n".join(lines).strip() or "the job failed"
+
+
 def _chain(error: BaseException) -> list[BaseException]:
     """From what was raised to what caused it, as far as the classes tell more than the last.
 

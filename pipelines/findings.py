@@ -26,7 +26,7 @@ def _files(found: dict[str, Any]) -> list[str]:
     return [
         *lines,
         *_places(found),
-        f"runner     {found['runner']}",
+        *_runner(found),
         "nothing was read but heads, and nothing was written: the job can start.",
     ]
 
@@ -52,11 +52,21 @@ def _stream(found: dict[str, Any]) -> list[str]:
     return [
         *lines,
         *_places(found),
-        f"runner     {found['runner']}: one fused stage, so messages are acknowledged after their "
-        "effect",
+        *_runner(found),
         *(f"note       {note}" for note in found["notes"]),
         "nothing was pulled, and nothing was written: the job can start.",
     ]
+
+
+def _runner(found: dict[str, Any]) -> list[str]:
+    """The runner, when it acknowledges the messages of a stream, and its flags."""
+    said = f": messages are acknowledged {found['acknowledged']}" if "acknowledged" in found else ""
+    lines = [f"runner     {found['runner']}{said}"]
+    if found.get("readers", 1) > 1:
+        lines.append(f"           {found['readers']} readers, one for each subtask")
+    for flag, setting in found["runner_settings"].items():
+        lines.append(f"           --{flag}={setting['value']}: {setting['reason']}")
+    return lines
 
 
 def _model(model: dict[str, Any]) -> list[str]:

@@ -1,8 +1,10 @@
 """Starts a job and waits for its report."""
 
 import gc
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -23,16 +25,17 @@ from scoreline.transforms.storage import join, read_json, write_text
 from .build import build
 from .credentials import use_credentials
 from .display import Display
+from .engine import Engine, job_name_of
 from .errors import UsageError
 from .failure import RunFailedError, explain
 from .job import Job, as_yaml
+from .job_paths import with_absolute_paths
 from .preflight import Prepared, check, check_places, layouts_of
 from .run_folder import Claim, Claims, new_run_id, recover
+from .runner_preflight import check_runner
+from .runner_profiles import ENGINES, IN_PROCESS, RunnerProfile
 from .schemes import check_schemes
 from .stop import undo_on_signals
-
-# Beam's DirectRunner first tries to download another runner; the in-process one is what it ends at.
-IN_PROCESS = (None, "DirectRunner", "FnApiRunner")
 
 
 def run(
@@ -46,7 +49,11 @@ def run(
         UsageError, ContractError, UnreadableFileError, ModelError: nothing was started.
         RunFailedError: the run did not end well; says what is left.
     """
-    options = beam_options(beam_flags)
+    started = time.monotonic()
+    profile = check_runner(beam_flags, is_stream=False)
+    job = with_absolute_paths(job) if profile.runner in ENGINES else job
+    run_id = new_run_id()
+    options = beam_options([*beam_flags, *engine_flags(profile, run_id)])
     check_schemes(job)
     layouts = layouts_of(job)
     for layout in layouts:
@@ -59,11 +66,39 @@ def run(
         check_output(layout, files, overwrite=overwrite)
     removes = [path for files in existing for path in files]
     prepared = check(job, removes)
-    plan = _plan(prepared, tuple(removes), options.view_as(StandardOptions).runner)
+    plan = _plan(prepared, run_id, tuple(removes), profile.runner)
     claims = Claims(
         [Claim(layout, plan.run_id, files) for layout, files in zip(layouts, existing, strict=True)]
     )
-    return _run_claimed(prepared, plan, claims, options, display)
+    engine = None
+    if profile.runner in ENGINES:
+        load_secs = time.monotonic() - started
+        engine = engine_for(
+            profile, options, plan.run_folder, run_id, prepared.model.info, load_secs
+        )
+    return _run_claimed(prepared, plan, claims, options, engine, display)
+
+
+def engine_flags(profile: RunnerProfile, run_id: str) -> list[str]:
+    """What is added to the user's flags of the runner."""
+    if profile.runner not in ENGINES:
+        return []
+    return [*profile.added_flags, f"--job_name={job_name_of(run_id)}"]
+
+
+def engine_for(
+    profile: RunnerProfile,
+    options: PipelineOptions,
+    run_folder: str,
+    run_id: str,
+    info: ModelInfo,
+    load_secs: float,
+) -> Engine:
+    """The engine on which a job runs whose workers are other processes."""
+    seen = [path for path in (join(run_folder, "job.yaml"), info.uri) if "/" in path]
+    return Engine(
+        profile, options, run_folder, tuple(seen), info.format, load_secs, job_name_of(run_id)
+    )
 
 
 def beam_options(beam_flags: Sequence[str]) -> PipelineOptions:
@@ -89,13 +124,18 @@ def _recover(layouts: Sequence[FileLayout], job: Job, display: Display) -> dict[
 
 
 def _run_claimed(
-    prepared: Prepared, plan: CommitPlan, claim: Claims, options: PipelineOptions, display: Display
+    prepared: Prepared,
+    plan: CommitPlan,
+    claim: Claims,
+    options: PipelineOptions,
+    engine: Engine | None,
+    display: Display,
 ) -> dict[str, Any]:
-    undo_on_signals(lambda: _stop(claim, display))
+    undo_on_signals(lambda: _stop(claim, engine, display))
     try:
         claim.take()
         write_text(join(plan.run_folder, "job.yaml"), as_yaml(prepared.job))
-        _run_pipeline(prepared, plan, options, display)
+        _run_pipeline(prepared, plan, options, engine, display)
         report = read_json(join(plan.run_folder, REPORT))
     except (UsageError, KeyboardInterrupt):
         claim.undo()
@@ -107,8 +147,10 @@ def _run_claimed(
     return report
 
 
-def _stop(claim: Claims, display: Display) -> str:
+def _stop(claim: Claims, engine: Engine | None, display: Display) -> str:
     display.stop()
+    if engine is not None:
+        engine.cancel()
     return claim.undo()
 
 
@@ -117,14 +159,22 @@ def _sentence(text: str) -> str:
 
 
 def _run_pipeline(
-    prepared: Prepared, plan: CommitPlan, options: PipelineOptions, display: Display
+    prepared: Prepared,
+    plan: CommitPlan,
+    options: PipelineOptions,
+    engine: Engine | None,
+    display: Display,
 ) -> None:
+    if engine is not None:
+        with display.progress(None, is_seen=False):
+            engine.run(partial(build, prepared=prepared, plan=plan))
+        return
     named = options.view_as(StandardOptions).runner
     runner = FnApiRunner() if named in IN_PROCESS else named
     # What was imported stays: the collector need not look at it again and again.
     gc.freeze()
     pipeline = beam.Pipeline(runner=runner, options=options)
-    build(pipeline, prepared, plan)
+    build(pipeline, prepared=prepared, plan=plan)
     # What another process reads cannot be counted here.
     mode = options.view_as(DirectOptions).direct_running_mode
     is_seen = named in IN_PROCESS and mode != "multi_processing"
@@ -155,10 +205,10 @@ def check_foreign(layout: FileLayout) -> None:
         )
 
 
-def _plan(prepared: Prepared, removes: tuple[str, ...], runner: str | None) -> CommitPlan:
+def _plan(prepared: Prepared, run_id: str, removes: tuple[str, ...], runner: str) -> CommitPlan:
     job, info = prepared.job, prepared.model.info
     return CommitPlan(
-        run_id=new_run_id(),
+        run_id=run_id,
         layouts=prepared.layouts,
         fingerprint=job.fingerprint,
         removes=removes,
@@ -169,7 +219,7 @@ def _plan(prepared: Prepared, removes: tuple[str, ...], runner: str | None) -> C
     )
 
 
-def _report_head(job: Job, info: ModelInfo, runner: str | None) -> dict[str, Any]:
+def _report_head(job: Job, info: ModelInfo, runner: str) -> dict[str, Any]:
     """What the report says that is known before the run.
 
     Variables stand there by their names, but for those that are a part of a path of an output: the

@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from scoreline.transforms.latencies import Latencies
-from scoreline.transforms.telemetry import OUTCOMES, TELEMETRY, Snapshot, Telemetry
+from scoreline.transforms.telemetry import OUTCOMES, TELEMETRY, HasSnapshot, Snapshot
 
 from .errors import UsageError
 
@@ -37,7 +37,7 @@ class MetricsEndpoint:
         telemetry: of the process.
     """
 
-    def __init__(self, port: int, host: str = LOOPBACK, telemetry: Telemetry = TELEMETRY):
+    def __init__(self, port: int, host: str = LOOPBACK, telemetry: HasSnapshot = TELEMETRY):
         if not 0 <= port <= 65535:
             raise UsageError(f"--metrics-port {port}: a port lies between 0 and 65535.")
         self._port = port
@@ -85,7 +85,7 @@ class MetricsEndpoint:
 
 
 class _TelemetryCollector(Collector):
-    def __init__(self, telemetry: Telemetry):
+    def __init__(self, telemetry: HasSnapshot):
         self._telemetry = telemetry
 
     def collect(self) -> Iterator[Metric]:

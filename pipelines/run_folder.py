@@ -14,6 +14,7 @@ from typing import Any
 
 from scoreline.transforms.commit import HEARTBEAT, INTENT, REPORT, is_closed, roll_forward
 from scoreline.transforms.layout import FileLayout
+from scoreline.transforms.processes import is_alive
 from scoreline.transforms.storage import (
     exists,
     is_local,
@@ -26,9 +27,10 @@ from scoreline.transforms.storage import (
     remove_scratch,
     write_json,
 )
+from scoreline.transforms.worker_files import is_any_alive
 
 from .errors import ExitCode, UsageError
-from .heartbeat import Heartbeat, is_alive
+from .heartbeat import Heartbeat
 from .lock import locked
 
 
@@ -62,6 +64,13 @@ class _Found:
     def is_shared(self) -> bool:
         """Whether it is a stream."""
         return bool(self.heartbeat and self.heartbeat.get("is_shared"))
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its launcher lives, or a worker that goes on without it."""
+        if self.heartbeat is None:
+            return False
+        return is_alive(self.heartbeat) or is_any_alive(self.run_folder)
 
 
 def recover(layout: FileLayout, fingerprint: str, *, is_shared: bool = False) -> Recovery:
@@ -97,7 +106,7 @@ def recover(layout: FileLayout, fingerprint: str, *, is_shared: bool = False) ->
 
 def _is_beside(found: _Found, *, is_shared: bool) -> bool:
     """Whether both are streams and the other one lives: they do not meet."""
-    return is_shared and found.is_shared and is_alive(found.heartbeat or {})
+    return is_shared and found.is_shared and found.is_alive
 
 
 def _close_stream(layout: FileLayout, found: _Found) -> str:
@@ -154,7 +163,7 @@ def _unfinished(layout: FileLayout) -> list[_Found]:
 
 def _refuse_if_alive(layout: FileLayout, found: _Found) -> None:
     heartbeat = found.heartbeat
-    if heartbeat is not None and is_alive(heartbeat):
+    if heartbeat is not None and found.is_alive:
         raise UsageError(
             f"run {found.run_id} is writing to {layout.output} now (process {heartbeat['pid']} on "
             f"{heartbeat['host']}). Wait until it ends, or choose another --output."

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from scoreline.transforms.storage import join, write_json
-from scoreline.transforms.telemetry import PULLING, TELEMETRY, Snapshot, Telemetry
+from scoreline.transforms.telemetry import PULLING, TELEMETRY, HasSnapshot, Snapshot
 
 from .durations import duration_text
 
@@ -119,7 +119,7 @@ class StatusWriter:
         run_folder: str,
         every_secs: float,
         head: dict[str, Any] | None = None,
-        telemetry: Telemetry = TELEMETRY,
+        telemetry: HasSnapshot = TELEMETRY,
     ):
         if every_secs <= 0:
             raise ValueError(f"a status is written every few seconds, not every {every_secs:g}")

@@ -4,18 +4,18 @@ import gc
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from scoreline.transforms.commit import FINISHED, LIMIT_BROKEN, REPORT, SUCCESS
 from scoreline.transforms.drain import request_drain, reset_drain
 from scoreline.transforms.layout import FileLayout
-from scoreline.transforms.pubsub_source import settle
+from scoreline.transforms.pubsub_feed import settle
 from scoreline.transforms.storage import (
     join,
     remove_empty_folder,
@@ -23,25 +23,31 @@ from scoreline.transforms.storage import (
     write_json,
     write_text,
 )
-from scoreline.transforms.telemetry import TELEMETRY, Snapshot
+from scoreline.transforms.telemetry import TELEMETRY, HasSnapshot, Snapshot
+from scoreline.transforms.watch_workers import WatchWorkers
+from scoreline.transforms.worker_files import ask_for_drain
 
 from .build_stream import build_stream
 from .display import Display
+from .engine import Engine, WorkersTelemetry
 from .errors import ExitCode, UsageError
 from .failure import RunFailedError, explain
 from .fused import check_fused
 from .job import Job, PubSubDeadLetters, as_yaml
-from .launch import IN_PROCESS, beam_options, check_foreign, model_report
+from .job_paths import with_absolute_paths
+from .launch import beam_options, check_foreign, engine_flags, engine_for, model_report
 from .metrics_endpoint import MetricsEndpoint
 from .preflight import check_places, layouts_of
 from .run_folder import Claim, Claims, new_run_id, recover
 from .runner_memory import mend_runner_memory, shorten_bundle_ends
+from .runner_preflight import check_runner
+from .runner_profiles import ENGINES, RunnerProfile
 from .schemes import check_schemes
 from .status import StatusWriter, counts
 from .stop import drain_on_signals, undo_on_signals
 from .stream_preflight import PreparedStream, check_stream
 
-_SETTLE_SECS = 30.0  # what the last acknowledgements get when all else is done
+_SETTLE_SECS = 10.0  # what the last acknowledgements get when all else is done
 
 
 @dataclass(frozen=True)
@@ -66,39 +72,61 @@ def run_stream(
         UsageError, ContractError, ModelError: nothing was started.
         RunFailedError: the stream broke; what was not acknowledged is redelivered.
     """
-    options = beam_options(beam_flags)
-    prepared = prepare_stream(job, options)
-    layouts = prepared.layouts
+    started = time.monotonic()
+    profile = stream_profile(job, beam_flags)
+    job = job if profile.is_in_process else with_absolute_paths(job)
     run_id = new_run_id()
+    options = beam_options([*beam_flags, *engine_flags(profile, run_id)])
+    prepared = prepare_stream(job)
+    layouts = prepared.layouts
     claims = Claims([Claim(layout, run_id, [], is_shared=True) for layout in layouts])
     for note in _recovered(layouts, job):
         display.note(note)
     TELEMETRY.reset()
     TELEMETRY.model_version = prepared.model.info.version
     reset_drain()
-    head = _report_head(prepared, run_id)
-    with _metrics(watch, display):
-        return _Stream(prepared, run_id, claims, head, display, watch).run(options)
+    head = _report_head(prepared, run_id, profile)
+    folder = layouts[0].run_folder(run_id)
+    engine = None
+    telemetry: HasSnapshot = TELEMETRY
+    if not profile.is_in_process:
+        load_secs = time.monotonic() - started
+        engine = engine_for(profile, options, folder, run_id, prepared.model.info, load_secs)
+        telemetry = WorkersTelemetry(folder, prepared.model.info.version)
+    with _metrics(watch, display, telemetry):
+        stream = _Stream(prepared, run_id, claims, head, display, watch, profile, telemetry, engine)
+        return stream.run(options)
 
 
-def prepare_stream(job: Job, options: PipelineOptions) -> PreparedStream:
+def prepare_stream(job: Job) -> PreparedStream:
     """Checks everything that can keep a stream from starting; nothing is pulled or written.
 
     Raises:
         UsageError, ContractError, ModelError: it cannot start.
     """
-    _check_runner(options)
     check_schemes(job)
     _check_layouts(layouts_of(job))
     return check_stream(job)
 
 
-def _check_runner(options: PipelineOptions) -> None:
-    named = options.view_as(StandardOptions).runner
-    if named not in IN_PROCESS:
+def stream_profile(job: Job, beam_flags: Sequence[str]) -> RunnerProfile:
+    """How a stream is run, by the flags of its runner.
+
+    Raises:
+        UsageError: the runner cannot run a stream, or a part of it is missing.
+    """
+    profile = check_runner(beam_flags, is_stream=True, max_latency_secs=job.max_latency_secs)
+    if profile.is_in_process:
+        _check_in_process(PipelineOptions(list(beam_flags)))
+    elif profile.runner not in ENGINES:
         raise UsageError(
-            f"--runner={named}: a stream runs on the DirectRunner so far; leave the flag out"
+            f"--runner={profile.runner}: a stream runs on the DirectRunner (leave the flag out), "
+            f"or on {', '.join(ENGINES)}"
         )
+    return profile
+
+
+def _check_in_process(options: PipelineOptions) -> None:
     direct = options.view_as(DirectOptions)
     if direct.direct_running_mode not in (None, "in_memory") or direct.direct_num_workers > 1:
         raise UsageError(
@@ -127,11 +155,11 @@ def _recovered(layouts: Sequence[FileLayout], job: Job) -> Iterator[str]:
 
 
 @contextmanager
-def _metrics(watch: Watch, display: Display) -> Iterator[None]:
+def _metrics(watch: Watch, display: Display, telemetry: HasSnapshot) -> Iterator[None]:
     if watch.metrics_port is None:
         yield
         return
-    endpoint = MetricsEndpoint(watch.metrics_port)
+    endpoint = MetricsEndpoint(watch.metrics_port, telemetry=telemetry)
     display.note(f"metrics at {endpoint.start()}")
     try:
         yield
@@ -141,7 +169,7 @@ def _metrics(watch: Watch, display: Display) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Stream:
-    """One run of a stream."""
+    """One run of a stream; the engine is there where the workers are other processes."""
 
     prepared: PreparedStream
     run_id: str
@@ -149,6 +177,9 @@ class _Stream:
     head: dict[str, Any]
     display: Display
     watch: Watch
+    profile: RunnerProfile
+    telemetry: HasSnapshot
+    engine: Engine | None
 
     @property
     def folder(self) -> str:
@@ -161,9 +192,10 @@ class _Stream:
         drain_on_signals(self._drain)
         self.claims.take()
         write_text(join(self.folder, "job.yaml"), as_yaml(self.prepared.job))
-        status = StatusWriter(self.folder, self.watch.status_secs, self.head)
+        every_secs = self.watch.status_secs
+        status = StatusWriter(self.folder, every_secs, self.head, self.telemetry)
         try:
-            with status, self.display.stream_status(self.watch.status_secs):
+            with status, self.display.stream_status(every_secs, self.telemetry):
                 self._run_pipeline(options)
                 settled = settle(_SETTLE_SECS)
                 TELEMETRY.set_state("drained")
@@ -177,6 +209,16 @@ class _Stream:
         return self._finish()
 
     def _run_pipeline(self, options: PipelineOptions) -> None:
+        if self.engine is not None:
+            self.engine.run(self._build)
+        else:
+            self._run_in_process(options)
+
+    def _build(self, pipeline: beam.Pipeline, watch: WatchWorkers | None) -> None:
+        readers = self.profile.num_readers
+        build_stream(pipeline, self.prepared, self.run_id, num_readers=readers, watch=watch)
+
+    def _run_in_process(self, options: PipelineOptions) -> None:
         mend_runner_memory()
         shorten_bundle_ends()
         gc.freeze()  # what was imported stays: the collector need not look at it again and again
@@ -187,14 +229,19 @@ class _Stream:
 
     def _drain(self) -> None:
         self.display.note("draining: no more is pulled; a second signal stops at once")
-        request_drain()
+        if self.engine is None:
+            request_drain()
+        else:
+            ask_for_drain(self.folder)
 
     def _stopped_at_once(self) -> str:
         self.display.stop()
+        if self.engine is not None:
+            self.engine.cancel()
         return "stopped at once; what was not acknowledged is redelivered."
 
     def _finish(self) -> dict[str, Any]:
-        report = _report(self.head, self.prepared, TELEMETRY.snapshot(), self.folder)
+        report = self._report()
         write_json(join(self.folder, REPORT), report)
         if report["exit_code"] == FINISHED:
             write_text(join(self.folder, SUCCESS), "")
@@ -203,7 +250,7 @@ class _Stream:
 
     def _failed(self, error: Exception) -> RunFailedError:
         cause = explain(error, self.prepared.job.sinks[0].path)
-        report = _report(self.head, self.prepared, TELEMETRY.snapshot(), self.folder)
+        report = self._report()
         report |= {"exit_code": int(ExitCode.FAILED), "error": cause}
         try:
             write_json(join(self.folder, REPORT), report)
@@ -214,6 +261,15 @@ class _Stream:
             f"{cause}\nWhat was not acknowledged is redelivered: start the same command again."
         )
 
+    def _report(self) -> dict[str, Any]:
+        if self.engine is None:
+            now = TELEMETRY.snapshot()
+            return _report(self.head, self.prepared, now, self.folder, _unaccounted(now))
+        # A worker that was lost had counted more than it had said: nothing can be added up.
+        now = WorkersTelemetry(self.folder, self.prepared.model.info.version).snapshot()
+        now = replace(now, elapsed_secs=self.telemetry.snapshot().elapsed_secs)
+        return _report(self.head, self.prepared, now, self.folder, [])
+
     def _clean(self) -> None:
         for layout in self.prepared.layouts:
             remove_folder(layout.staging(self.run_id))
@@ -222,13 +278,13 @@ class _Stream:
             remove_empty_folder(layout.own_folder(self.run_id))
 
 
-def _report_head(prepared: PreparedStream, run_id: str) -> dict[str, Any]:
+def _report_head(prepared: PreparedStream, run_id: str, profile: RunnerProfile) -> dict[str, Any]:
     """What the report says that is known before the run."""
     job = prepared.job
     return {
         "run_id": run_id,
         "job": job.hide(job.name),
-        "runner": "DirectRunner",
+        "runner": "DirectRunner" if profile.is_in_process else profile.runner,
         "mode": "streaming",
         "started_at": datetime.now(UTC).isoformat(),
         "limit": None,
@@ -238,13 +294,16 @@ def _report_head(prepared: PreparedStream, run_id: str) -> dict[str, Any]:
 
 
 def _report(
-    head: dict[str, Any], prepared: PreparedStream, now: Snapshot, folder: str
+    head: dict[str, Any],
+    prepared: PreparedStream,
+    now: Snapshot,
+    folder: str,
+    unaccounted: list[str],
 ) -> dict[str, Any]:
     """The report of a stream that has ended; its keys are those of a batch."""
     dead_letters = prepared.job.dead_letters
     rows = now.rows
     ratio = rows["dead_lettered"] / rows["read"] if rows["read"] else 0.0
-    unaccounted = _unaccounted(now)
     fine = ratio <= dead_letters.max_ratio and not unaccounted
     return {
         **head,

@@ -7,7 +7,6 @@ number stands for never leaves the process that pulled (acknowledging has to hap
 so a runner's checkpoints stay small.
 """
 
-import threading
 import time
 import uuid
 from dataclasses import dataclass
@@ -20,13 +19,15 @@ from apache_beam.io.unbounded_source import CheckpointMark, UnboundedReader, Unb
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
 from .coder import RecordBatchCoder
-from .drain import is_draining, on_drain
-from .leases import Lease, Leases
+from .drain import is_draining
+from .leases import Lease
 from .messages import message_columns
-from .pubsub_client import check_path, client
-from .puller import Pulled, Puller
+from .pubsub_client import check_path
+from .pubsub_feed import Feed, FeedSettings, acknowledge_bundle, wait_until_empty
+from .puller import Pulled
 from .telemetry import TELEMETRY
 
+_END_SECS = 20.0  # how long a stream that ends waits for what it gave to be acknowledged
 _IDLE_SECS = 1.0  # a bundle costs 4 ms whatever it holds: one a second is 0.4 % of a core
 _MIN_ROWS, _MAX_ROWS = 100, 5_000  # of a batch; from here on a larger one is hardly cheaper a row
 _SHARE = 0.5  # of the wanted latency that a batch may take; the other half is for it to come
@@ -40,7 +41,6 @@ _POSITIVE = (
     "max_bytes",
     "max_lease_secs",
 )
-_CLOSING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,19 @@ class PubSubSource(UnboundedSource):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
 
+    @property
+    def feed_settings(self) -> FeedSettings:
+        """What all readers of this source in a process share."""
+        return FeedSettings(
+            self.subscription,
+            self.deadline_secs,
+            self.pull_threads,
+            self.max_messages,
+            self.max_bytes,
+            self.max_lease_secs,
+            self.attributes,
+        )
+
     def split(
         self,
         desired_num_splits: int,  # noqa: ARG002  Beam passes it
@@ -116,25 +129,7 @@ class PubSubMark(CheckpointMark):
 
         In another process than the one that pulled there is nothing to do: the service redelivers.
         """
-        bundle = _OPEN_BUNDLES.pop((self.reader, self.bundle), None)
-        if bundle is not None:
-            bundle.acknowledge()
-
-
-@dataclass
-class _Bundle:
-    """The messages of a bundle whose mark was cut and not finalized yet."""
-
-    leases: Leases
-    taken: list[Lease]
-
-    def acknowledge(self) -> None:
-        messages = sum(len(lease.ack_ids) for lease in self.taken)
-        TELEMETRY.count("read", messages)
-        self.leases.acknowledge(self.taken)
-
-
-_OPEN_BUNDLES: dict[tuple[str, int], _Bundle] = {}
+        acknowledge_bundle((self.reader, self.bundle))
 
 
 class _MarkCoder(beam.coders.Coder):
@@ -155,29 +150,17 @@ class PubSubReader(UnboundedReader):
     def __init__(self, source: PubSubSource):
         self._source = source
         self._id = uuid.uuid4().hex
-        self._leases = Leases(
-            client(), source.subscription, source.deadline_secs, source.max_lease_secs
-        )
-        self._puller = Puller(
-            client(),
-            source.subscription,
-            self._leases,
-            threads=source.pull_threads,
-            max_messages=source.max_messages,
-            max_bytes=source.max_bytes,
-            attributes=source.attributes,
-        )
-        self._forget_drain = on_drain(self._puller.wake)
+        self._feed = Feed.join(source.feed_settings)
+        self._is_closed = False
         self._bundle = 0
         self._taken: list[Lease] = []  # in the bundle so far
         self._taken_messages = self._taken_bytes = 0
         self._bundle_ends: float | None = None
         self._pace = _Pace(source.max_latency_secs)
-        self._last_came = time.monotonic()
         self._current: pa.RecordBatch | None = None
         self._oldest = time.time()
+        self._ends_by: float | None = None
         self._is_done = False
-        self._closer: threading.Thread | None = None
         TELEMETRY.set_state("pulling", "")
 
     def start(self) -> bool:
@@ -191,13 +174,13 @@ class PubSubReader(UnboundedReader):
         bundle costs 4 ms whatever it holds: polling each 20 ms would keep a fifth of a core busy.
         """
         self._pace.note_end()
-        if is_draining():
+        if is_draining() or self._ends_by is not None:
             return self._end()
         if self._is_full():
             return False  # pulling waits for acknowledgements, and those for the bundle's end
         ends = self._bundle_ends
         until = time.monotonic() + _IDLE_SECS if ends is None else ends
-        pulled = self._puller.take(self._pace.rows, until)
+        pulled = self._feed.take(self._pace.rows, until)
         if not pulled:
             return self._nothing_came()
         self._take(pulled)
@@ -219,16 +202,14 @@ class PubSubReader(UnboundedReader):
         """
         if self._is_done:
             return MAX_TIMESTAMP
-        oldest = self._leases.oldest()
+        oldest = self._feed.leases.oldest()
         return Timestamp.of(time.time() - _IDLE_SECS if oldest is None else oldest)
 
     def get_checkpoint_mark(self) -> PubSubMark:
         """Names the messages that were given since the last mark."""
         self._bundle += 1
         mark = PubSubMark(self._id, self._bundle)
-        if self._taken:
-            bundle = _Bundle(self._leases, self._taken)
-            _OPEN_BUNDLES[mark.reader, mark.bundle] = bundle
+        self._feed.mark((mark.reader, mark.bundle), self._taken)
         self._taken, self._taken_messages, self._taken_bytes = [], 0, 0
         self._bundle_ends = None
         return mark
@@ -238,38 +219,10 @@ class PubSubReader(UnboundedReader):
 
         What was marked stays leased: it may still be acknowledged.
         """
-        self._forget_drain()
-        with _CLOSING:
-            if self._closer is not None:
-                return
-            self._closer = threading.Thread(target=self._close, name="scoreline-close", daemon=True)
-            self._closer.start()
-            _closing[:] = [each for each in _closing if not each.is_settled()] + [self]
-
-    def _close(self) -> None:
-        self._puller.close()  # first, or it would pull again what is handed back
-        self._leases.hand_back(self._taken)
-        self._taken = []
-        self._leases.close()
-
-    def is_settled(self) -> bool:
-        """Whether it has closed and nothing is in hand any more."""
-        is_closed = self._closer is not None and not self._closer.is_alive()
-        return is_closed and not self._leases.num_messages
-
-    def settle(self, deadline: float) -> bool:
-        """Waits, by the monotonic clock until `deadline`, for a reader that was closed to settle.
-
-        A mark that was not finalized until now is taken for one that never will be.
-        """
-        if self._closer is not None:
-            self._closer.join(max(0.0, deadline - time.monotonic()))
-        for reader, number in list(_OPEN_BUNDLES):
-            bundle = _OPEN_BUNDLES.pop((reader, number), None) if reader == self._id else None
-            if bundle is not None:
-                bundle.leases.hand_back(bundle.taken)
-        is_told = self._leases.settled(max(0.0, deadline - time.monotonic()))
-        return is_told and self.is_settled()
+        if not self._is_closed:
+            self._is_closed = True
+            taken, self._taken = self._taken, []
+            self._feed.leave(taken)
 
     def _is_full(self) -> bool:
         """Whether the bundle holds as much as it may: sinks keep what they have to flush."""
@@ -281,7 +234,6 @@ class PubSubReader(UnboundedReader):
         now = time.monotonic()
         if self._bundle_ends is None:
             self._bundle_ends = now + self._source.bundle_secs
-        self._last_came = now
         self._taken += [each.lease for each in pulled]
         self._oldest = min(each.lease.oldest for each in pulled)
         self._current = _batch(pulled, self._source)
@@ -291,26 +243,29 @@ class PubSubReader(UnboundedReader):
         self._tell()
 
     def _tell(self) -> None:
-        in_hand = self._puller.num_bytes + self._taken_bytes
-        TELEMETRY.in_hand(self._leases.num_messages, in_hand, self._leases.oldest())
+        in_hand = self._feed.num_bytes + self._taken_bytes
+        TELEMETRY.in_hand(self._feed.leases.num_messages, in_hand, self._feed.leases.oldest())
 
     def _nothing_came(self) -> bool:
         idle_secs = self._source.stop_when_idle_secs
-        now = time.monotonic()
         self._tell()
-        if self._puller.is_in_trouble:
-            self._last_came = now  # that nothing comes does not say that there is nothing
-        if is_draining() or (idle_secs is not None and now - self._last_came >= idle_secs):
-            return self._end()
-        return False
+        is_idle = idle_secs is not None and self._feed.idle_secs >= idle_secs
+        return self._end() if is_idle or is_draining() or self._feed.is_closed else False
 
     def _end(self) -> bool:
+        """Ends the bundle; the stream too, once all that it gave is acknowledged.
+
+        A runner that acknowledges at its checkpoints would end the job, and this process with it,
+        without another one.
+        """
         TELEMETRY.set_state("draining", "")
-        self._is_done = True
+        self._feed.close()
+        if self._ends_by is None:
+            self._ends_by = time.monotonic() + _END_SECS
+        if not self._taken:
+            is_over = time.monotonic() >= self._ends_by
+            self._is_done = wait_until_empty(0.0 if is_over else _IDLE_SECS) or is_over
         return False
-
-
-_closing: list[PubSubReader] = []
 
 
 class _Pace:
@@ -339,22 +294,6 @@ class _Pace:
         secs = (time.monotonic() - started) / rows
         before = self._secs_per_row
         self._secs_per_row = secs if before is None else before + _SMOOTHING * (secs - before)
-
-
-def settle(timeout_secs: float) -> bool:
-    """Waits until every reader of this process that has closed is done with its messages.
-
-    It is for the end of a pipeline: the messages of bundles without finalization are handed back.
-
-    Returns:
-        Whether all was acknowledged or handed back in time.
-    """
-    deadline = time.monotonic() + timeout_secs
-    with _CLOSING:
-        readers = list(_closing)
-        _closing.clear()
-    settled = [reader.settle(deadline) for reader in readers]
-    return all(settled)
 
 
 def _batch(pulled: list[Pulled], source: PubSubSource) -> pa.RecordBatch:

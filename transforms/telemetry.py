@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy.typing as npt
 import pyarrow as pa
@@ -63,6 +63,14 @@ class Snapshot:
         rows = self.rows[outcome] - (since.rows[outcome] if since else 0)
         secs = self.elapsed_secs - (since.elapsed_secs if since else 0.0)
         return rows / secs if secs > 0 else 0.0
+
+
+class HasSnapshot(Protocol):
+    """Whoever knows how a stream is doing: one process, or several together."""
+
+    def snapshot(self) -> Snapshot:
+        """All of it at one moment."""
+        ...
 
 
 class Telemetry:
@@ -144,6 +152,11 @@ class Telemetry:
         """
         with self._lock:
             self._in_hand = (messages, bytes, oldest)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the stream is about to end."""
+        return self._is_draining
 
     @property
     def model_version(self) -> str:

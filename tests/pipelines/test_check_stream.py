@@ -68,7 +68,7 @@ def test_what_a_check_finds(
     ]
     assert found["dead_letters"] == f"pubsub://{places.dead_topic}"
     assert found["reports"] == "out/_run"
-    assert (found["runner"], found["mode"], found["stages"]) == ("DirectRunner", "streaming", 1)
+    assert (found["runner"], found["mode"], found["readers"]) == ("DirectRunner", "streaming", 1)
     assert found["max_latency_secs"] == 0.1
     assert found["model"]["columns"] == dict.fromkeys("abc", "number, not null")
     emulator, duplicates, lease = found["notes"]
@@ -103,7 +103,7 @@ def test_what_a_person_reads_of_it(score: Score, places: Places, workdir: Path) 
         *("           model_version: string", "           row_id: string"),
         "rejected   out/_dead_letters (at most 5.00%)",
         "reports    out/_run",
-        "runner     DirectRunner: one fused stage, so messages are acknowledged after their effect",
+        "runner     DirectRunner: messages are acknowledged when the bundle's sinks have flushed",
         *note,
         "note       the columns ['tx'] are read as text, as nobody says their types: --types",
         "note       duplicates are found within this process only, and not across a restart",

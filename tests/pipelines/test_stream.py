@@ -247,7 +247,7 @@ def test_one_file_is_refused(stream: Score, places: Places, output: str) -> None
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ("--runner=FlinkRunner", "--runner=FlinkRunner: a stream runs on the DirectRunner so far"),
+        ("--runner=SparkRunner", "--runner=SparkRunner: a stream runs on the DirectRunner"),
         ("--direct_num_workers=2", "a stream runs in one process and one thread"),
         ("--direct_running_mode=multi_processing", "a stream runs in one process and one thread"),
         ("--overwrite", "--overwrite: a stream adds to what is there"),

@@ -12,7 +12,7 @@ from memory_files import MemoryFileSystem
 from sklearn.linear_model import LinearRegression
 
 from scoreline.models import ModelRef, Trust
-from scoreline.transforms import pubsub_client, pubsub_source, puller, write_pubsub
+from scoreline.transforms import pubsub_client, pubsub_feed, pubsub_source, puller, write_pubsub
 from scoreline.transforms.drain import reset_drain
 from scoreline.transforms.telemetry import TELEMETRY
 
@@ -91,7 +91,7 @@ def queue(service):
 def fake(monkeypatch):
     """A client without a service, in the place of ours."""
     client = FakeClient()
-    monkeypatch.setattr(pubsub_source, "client", lambda: client)
+    monkeypatch.setattr(pubsub_feed, "client", lambda: client)
     monkeypatch.setattr(write_pubsub, "client", lambda: client)
     monkeypatch.setattr(write_pubsub, "_troubles", {})
     yield client
@@ -106,6 +106,6 @@ def stream(monkeypatch):
     reset_drain()
     TELEMETRY.reset()
     yield
-    pubsub_source.settle(5)
+    pubsub_feed.settle(5)
     reset_drain()
     TELEMETRY.reset()

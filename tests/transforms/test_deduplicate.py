@@ -8,7 +8,8 @@ from scored import scored
 
 from scoreline.transforms import deduplicate as deduplicate_module
 from scoreline.transforms.deduplicate import Deduplicate, Window
-from scoreline.transforms.pubsub_source import PubSubSource, settle
+from scoreline.transforms.pubsub_feed import settle
+from scoreline.transforms.pubsub_source import PubSubSource
 from scoreline.transforms.telemetry import TELEMETRY
 
 pytestmark = pytest.mark.usefixtures("stream")

@@ -7,12 +7,13 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 from fake_pubsub import SUBSCRIPTION, Refused, eventually, threads
 
 from scoreline.transforms import leases as leases_module
-from scoreline.transforms import pubsub_source
+from scoreline.transforms import pubsub_feed, pubsub_source
 from scoreline.transforms.coder import RecordBatchCoder
 from scoreline.transforms.drain import request_drain
 from scoreline.transforms.identity import source_of
 from scoreline.transforms.messages import MESSAGE_SCHEMA
-from scoreline.transforms.pubsub_source import PubSubMark, PubSubSource, settle
+from scoreline.transforms.pubsub_feed import settle
+from scoreline.transforms.pubsub_source import PubSubMark, PubSubSource
 from scoreline.transforms.telemetry import TELEMETRY
 
 
@@ -252,15 +253,71 @@ def test_a_drain_ends_the_stream_and_hands_back_what_was_not_given(open_reader, 
     waiting = fake.deliver(b"b", b"c")
     assert eventually(lambda: fake.parked)
     request_drain()
-    assert not reader.advance()
+    threading.Timer(0.1, mark.finalize_checkpoint).start()
+    assert not reader.advance()  # waits for what it gave to be acknowledged
     assert reader.get_watermark() == MAX_TIMESTAMP
-    last = reader.get_checkpoint_mark()
+    reader.get_checkpoint_mark().finalize_checkpoint()
     reader.close()
-    mark.finalize_checkpoint()
-    last.finalize_checkpoint()
     assert settle(5)
     assert (fake.acknowledged, fake.handed_back) == (given, waiting)
     assert TELEMETRY.snapshot().state == "draining"
+
+
+def test_a_stream_does_not_end_while_a_bundle_is_open_or_not_acknowledged(
+    open_reader, fake, monkeypatch
+):
+    monkeypatch.setattr(pubsub_source, "_IDLE_SECS", 0.05)
+    reader = open_reader()
+    fake.deliver(b"a")
+    while not reader.advance():
+        pass
+    request_drain()
+    assert not reader.advance()
+    mark = reader.get_checkpoint_mark()
+    for _ in range(2):
+        assert not reader.advance()
+        assert reader.get_watermark() < MAX_TIMESTAMP
+    mark.finalize_checkpoint()
+    assert eventually(lambda: reader.advance() or reader.get_watermark() == MAX_TIMESTAMP)
+
+
+def test_a_stream_that_is_never_acknowledged_ends_at_last(open_reader, fake, monkeypatch):
+    monkeypatch.setattr(pubsub_source, "_END_SECS", 0.1)
+    reader = open_reader()
+    bundle_of(reader, fake, b"a")
+    request_drain()
+    assert eventually(lambda: reader.advance() or reader.get_watermark() == MAX_TIMESTAMP)
+
+
+def test_readers_of_one_process_share_what_was_pulled(open_reader, fake):
+    one, other = open_reader(), open_reader()
+    assert len(threads("scoreline-pull")) == 1
+    ids, _, mark = bundle_of(one, fake, b"a")
+    one.close()
+    more, _, another = bundle_of(other, fake, b"b")
+    mark.finalize_checkpoint()  # of a reader that the runner has closed since
+    another.finalize_checkpoint()
+    assert eventually(lambda: sorted(fake.acknowledged) == sorted(ids + more))
+    other.close()
+    assert settle(5)
+    assert eventually(lambda: not threads())
+
+
+def test_a_reader_that_goes_hands_back_what_it_took_and_others_go_on(open_reader, fake):
+    one, other = open_reader(), open_reader()
+    ids = fake.deliver(b"a")
+    while not one.advance():
+        pass
+    one.close()
+    assert eventually(lambda: fake.handed_back == ids)
+    bundle_of(other, fake, b"b")
+
+
+def test_all_readers_of_a_process_end_when_one_does(open_reader, fake):
+    one, other = (open_reader(stop_when_idle_secs=0.2) for _ in range(2))
+    for reader in (one, other):
+        while reader.get_watermark() < MAX_TIMESTAMP:
+            assert not reader.advance()
 
 
 def test_a_drain_ends_a_wait(open_reader, monkeypatch):
@@ -278,7 +335,7 @@ def test_a_drain_ends_a_wait(open_reader, monkeypatch):
 def test_a_stream_ends_when_nothing_came_for_long_enough(open_reader, fake):
     reader = open_reader(stop_when_idle_secs=0.3)
     started = time.monotonic()
-    bundle_of(reader, fake, b"a")
+    bundle_of(reader, fake, b"a")[2].finalize_checkpoint()
     while reader.get_watermark() < MAX_TIMESTAMP:
         assert not reader.advance()
     assert 0.3 <= time.monotonic() - started < 3
@@ -306,21 +363,21 @@ def test_a_hundred_readers_leave_no_threads(open_reader, fake):
         reader.close()
     assert settle(10)
     assert eventually(lambda: len(threads()) <= before)
-    assert pubsub_source._OPEN_BUNDLES == {}
+    assert pubsub_feed._open_bundles == {}
 
 
 def test_readers_that_have_closed_are_not_kept(open_reader):
     for _ in range(5):
         open_reader().close()
         assert eventually(lambda: not threads())
-    assert len(pubsub_source._closing) <= 1
+    assert len(pubsub_feed._closing) <= 1
 
 
 def test_leases_of_a_bundle_that_never_ends_are_given_up(open_reader, fake, monkeypatch):
     monkeypatch.setattr(leases_module, "_LOOK_SECS", 0.01)
     reader = open_reader(max_lease_secs=0.2)
     bundle_of(reader, fake, b"a")
-    assert eventually(lambda: reader._leases.num_messages == 0)
+    assert eventually(lambda: reader._feed.leases.num_messages == 0)
 
 
 def batch_rows(secs_per_row, monkeypatch):

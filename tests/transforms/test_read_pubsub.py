@@ -15,7 +15,8 @@ from scoreline.transforms.decode import Decode
 from scoreline.transforms.deduplicate import Deduplicate
 from scoreline.transforms.drain import request_drain
 from scoreline.transforms.formats.messages import MessageReading
-from scoreline.transforms.pubsub_source import PubSubSource, settle
+from scoreline.transforms.pubsub_feed import settle
+from scoreline.transforms.pubsub_source import PubSubSource
 from scoreline.transforms.read_pubsub import ReadPubSub
 from scoreline.transforms.storage import list_files
 from scoreline.transforms.stream_files import WriteStreamFiles
