@@ -135,6 +135,8 @@ class _Builder:
         image = {"PATH": os.pathsep.join((python, "/usr/local/bin", "/usr/bin", "/bin"))}
         self.env = dict(self._environments.get(stage.image, image))
         self._environments[stage.name] = self.env
+        if self._folder != self._root:  # where the stage before worked: this one sees none of it
+            shutil.rmtree(self._folder)
         self._folder = self._root
 
     def take(self, step: Step) -> None:

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -107,12 +106,8 @@ def test_a_container_is_a_worker_and_not_root() -> None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    checkout = tmp_path_factory.mktemp("checkout")
-    for name in context(ROOT):
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, checkout / name)
     root = tmp_path_factory.mktemp("root")
-    return build(read_dockerfile(WORKER), checkout, root, {"EXTRAS": EXTRA})
+    return build(read_dockerfile(WORKER), ROOT, root, {"EXTRAS": EXTRA})
 
 
 def run(built: Built, *words: str) -> str:
