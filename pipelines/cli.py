@@ -256,15 +256,17 @@ def _only_what_we_say(display: "Display", beam_flags: Sequence[str]) -> Iterator
     Beam logs the trace of what we explain in a line.
     """
     root = logging.getLogger()
-    level = root.level
+    level, nowhere = root.level, logging.NullHandler()
     if not any(flag.startswith("--default_sdk_harness_log_level") for flag in beam_flags):
         root.setLevel(logging.CRITICAL)
+        root.addHandler(nowhere)  # or the job servers' own loggers, which set levels, would print
     with warnings.catch_warnings(), _our_log(display):
         warnings.showwarning = display.warning
         try:
             yield
         finally:
             root.setLevel(level)
+            root.removeHandler(nowhere)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from scoreline.transforms.storage import (
 )
 from scoreline.transforms.telemetry import TELEMETRY, HasSnapshot, Snapshot
 from scoreline.transforms.watch_workers import WatchWorkers
-from scoreline.transforms.worker_files import ask_for_drain
+from scoreline.transforms.worker_files import ask_for_drain, forget_drain
 
 from .build_stream import build_stream
 from .display import Display
@@ -271,6 +271,7 @@ class _Stream:
         return _report(self.head, self.prepared, now, self.folder, [])
 
     def _clean(self) -> None:
+        forget_drain(self.folder)
         for layout in self.prepared.layouts:
             remove_folder(layout.staging(self.run_id))
         self.claims.release()

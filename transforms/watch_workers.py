@@ -4,6 +4,7 @@ import logging
 import platform
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar
@@ -180,11 +181,9 @@ class _Watch:
         rounds = 0
         while not self._stopped.wait(_LOOK_SECS):
             rounds += 1
-            try:
+            with suppress(Exception):  # whatever a file system raises; it is asked again
                 if is_drain_asked_for(self._run_folder):
                     request_drain()
-            except Exception:  # whatever a file system raises; it is asked again
-                _LOGGER.debug("cannot look for a drain", exc_info=True)
             if rounds * _LOOK_SECS >= _WRITE_SECS:
                 rounds = 0
                 self._write()

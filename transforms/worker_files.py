@@ -14,7 +14,7 @@ import numpy as np
 
 from .latencies import Latencies
 from .processes import is_alive, this_process
-from .storage import exists, join, list_files, read_json, write_json, write_text
+from .storage import exists, join, list_files, read_json, remove, write_json, write_text
 from .telemetry import OUTCOMES, STARTING, Snapshot
 
 _FOLDER = "workers"
@@ -78,6 +78,12 @@ def ask_for_drain(run_folder: str) -> None:
 def is_drain_asked_for(run_folder: str) -> bool:
     """Whether somebody asked for a drain of this run."""
     return exists(join(run_folder, _DRAIN))
+
+
+def forget_drain(run_folder: str) -> None:
+    """Takes the wish back, once the run has ended."""
+    if is_drain_asked_for(run_folder):
+        remove(join(run_folder, _DRAIN))
 
 
 def merged(workers: Sequence[WorkerFile], elapsed_secs: float, at: float) -> Snapshot:

@@ -8,6 +8,7 @@ from scoreline.transforms.storage import read_json, write_json
 from scoreline.transforms.telemetry import Telemetry
 from scoreline.transforms.worker_files import (
     ask_for_drain,
+    forget_drain,
     is_any_alive,
     is_drain_asked_for,
     merged,
@@ -96,3 +97,6 @@ def test_a_drain_is_a_file(tmp_path: Path) -> None:
     assert not is_drain_asked_for(str(tmp_path))
     ask_for_drain(str(tmp_path))
     assert is_drain_asked_for(str(tmp_path))
+    forget_drain(str(tmp_path))
+    forget_drain(str(tmp_path))
+    assert not is_drain_asked_for(str(tmp_path))
