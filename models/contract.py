@@ -8,9 +8,10 @@ from typing import Literal
 import pyarrow as pa
 
 from .errors import ContractError
+from .tensors import may_hold
 
-Kind = Literal["number", "text", "any"]
-Layout = Literal["matrix", "frame", "text", "batch"]
+Kind = Literal["number", "text", "tensor", "any"]
+Layout = Literal["matrix", "frame", "text", "tensors", "batch"]
 
 
 @dataclass(frozen=True)
@@ -20,16 +21,20 @@ class Feature:
     Attributes:
         name: the column's name.
         kind: `number` takes integers, floats, booleans, decimals, and strings that spell a
-            number; `text` takes strings (or their bytes); `any` takes whatever the model was
-            trained on.
+            number; `text` takes strings (or their bytes); `tensor` takes a list of numbers or of
+            strings in each row; `any` takes whatever the model was trained on.
         nullable: whether the model takes a missing value (null or NaN) here.
         infinite: whether the model takes an infinity here.
+        type: the only Arrow type that the model takes, where there is only one: whole numbers,
+            booleans, or the nested lists of a tensor. A value that is none of it violates the
+            contract: it is never rounded.
     """
 
     name: str
     kind: Kind = "number"
     nullable: bool = True
     infinite: bool = True
+    type: pa.DataType | None = None
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,15 @@ class Contract:
     Attributes:
         features: the columns, in the order in which the model was trained on them.
         layout: `matrix` is one numeric array of shape (rows, features); `frame` is a data frame
-            with named columns; `text` is one array of strings; `batch` is the whole batch as it
-            came: the model takes what it needs of it, and `features` are what it is sure to need.
+            with named columns; `text` is one array of strings; `tensors` are named arrays, each of
+            one column or several; `batch` is the whole batch as it came: the model takes what it
+            needs of it, and `features` are what it is sure to need.
+        advice: what to do if columns are missing, of a model that does not know their names.
     """
 
     features: tuple[Feature, ...]
     layout: Layout = "matrix"
+    advice: str = ""
 
     def __post_init__(self) -> None:
         repeated = {name for name in self.names if self.names.count(name) > 1}
@@ -65,7 +73,7 @@ class Contract:
         """Raises ContractError unless a table of this schema could satisfy the contract."""
         missing = [name for name in self.names if name not in schema.names]
         if missing:
-            raise ContractError(_missing_columns(missing, schema.names, model_name))
+            raise ContractError(_missing_columns(missing, schema.names, model_name, self.advice))
         repeated = [name for name in self.names if schema.names.count(name) > 1]
         if repeated:
             raise ContractError(
@@ -76,7 +84,7 @@ class Contract:
             _check_type(feature, schema.field(feature.name).type, model_name)
 
 
-def _missing_columns(missing: list[str], present: list[str], model_name: str) -> str:
+def _missing_columns(missing: list[str], present: list[str], model_name: str, advice: str) -> str:
     by_folded_name = {name.casefold(): name for name in present}
     hints = []
     for name in missing:
@@ -85,11 +93,13 @@ def _missing_columns(missing: list[str], present: list[str], model_name: str) ->
         )
         if near is not None and near not in missing:
             hints.append(f"{near!r} looks like {name!r}")
-    advice = f" ({'; '.join(hints)})" if hints else ""
+    near_ones = f" ({'; '.join(hints)})" if hints else ""
+    usual = (
+        "Rename them in the input, or name the model's columns in its own order with --features."
+    )
     return (
         f"model {model_name!r} needs columns {missing} that the input lacks; "
-        f"it has {present}{advice}. Rename them in the input, or name the model's columns "
-        "in its own order with --features."
+        f"it has {present}{near_ones}. {advice or usual}"
     )
 
 
@@ -97,11 +107,23 @@ def _check_type(feature: Feature, type_: pa.DataType, model_name: str) -> None:
     value_type = type_.value_type if pa.types.is_dictionary(type_) else type_
     if feature.kind == "any":
         return
+    if feature.kind == "tensor":
+        _check_tensor(feature, value_type, model_name)
+        return
     takes, expected = _TYPES[feature.kind]
     if not takes(value_type):
         raise ContractError(
             f"model {model_name!r} takes {expected} in column {feature.name!r}, but the input has "
             f"{type_} there. Convert the column in the input, or with --preprocess."
+        )
+
+
+def _check_tensor(feature: Feature, type_: pa.DataType, model_name: str) -> None:
+    assert feature.type is not None  # of every tensor
+    if not may_hold(type_, feature.type):
+        raise ContractError(
+            f"model {model_name!r} takes {feature.type} in column {feature.name!r}, but the input "
+            f"has {type_} there. Give lists of that length, nested like that or flat."
         )
 
 

@@ -8,7 +8,9 @@ from .contract import is_text
 
 
 def example_batch(schema: pa.Schema) -> pa.RecordBatch:
-    """One row: zeros, text that spells zero, and null where a type has neither.
+    """One row: zeros, text that spells zero, lists of these, and null where a type has neither.
+
+    A list of no fixed length is null: nobody knows how long it has to be.
 
     >>> example_batch(pa.schema([("x", pa.float32()), ("name", pa.string())])).to_pylist()
     [{'x': 0.0, 'name': '0'}]
@@ -24,6 +26,9 @@ def _array(type_: pa.DataType) -> pa.Array:
         return pa.DictionaryArray.from_arrays(
             indices, _array(type_.value_type), ordered=type_.ordered
         )
+    if pa.types.is_fixed_size_list(type_) and type_.list_size:
+        values = pa.concat_arrays([_array(type_.value_type)] * type_.list_size)
+        return pa.FixedSizeListArray.from_arrays(values, type=type_)
     value = _value(type_)
     return pa.nulls(1, type_) if value is None else pa.array([value], type_)
 

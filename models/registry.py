@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from . import estimator_format
+from . import beam_model, callable_model, estimator_format, onnx_model
 from .artifact import Artifact
 from .errors import ModelError
 from .model import Model, ModelRef
@@ -11,10 +11,14 @@ from .model_format import ModelFormat
 FORMATS: tuple[ModelFormat, ...] = (
     estimator_format.SKOPS,
     estimator_format.PICKLE,
+    onnx_model.FORMAT,
 )
 
 # Models that are no file but code: whether a URI names one, how to load it.
-REFERENCES: tuple[tuple[Callable[[str], bool], Callable[[ModelRef], Model]], ...] = ()
+REFERENCES: tuple[tuple[Callable[[str], bool], Callable[[ModelRef], Model]], ...] = (
+    (callable_model.is_callable, callable_model.load),
+    (beam_model.is_beam_handler, beam_model.load),
+)
 
 
 def format_of(artifact: Artifact) -> ModelFormat:

@@ -43,6 +43,8 @@ def _fix(missing: list[str], contract: Contract, input_: Input, source: FilesSou
         pairs = ",".join(f"{input_.file_names[old]}={new}" for old, new in near.items())
         looks = "; ".join(f"{old!r} looks like {new!r}" for old, new in near.items())
         return f"{looks}: give --rename {pairs} (source.rename), or rename them in the input."
+    if contract.advice:
+        return contract.advice
     return (
         "If they have other names in the input, give --rename OLD=NEW,... (source.rename); if "
         "they have to be computed first, --preprocess (model.preprocess)."

@@ -12,6 +12,7 @@ from scoreline.models.errors import ContractError, ModelError, ModelOutputError
 from scoreline.models.example import example_batch
 from scoreline.models.handler import ColumnarModelHandler, Loaded
 from scoreline.models.model import Model, ModelRef, is_code, load_model, pinned
+from scoreline.models.tensors import shape_of
 from scoreline.models.trust import Trust
 from scoreline.transforms.file_formats import PART_EXTENSIONS, format_of
 from scoreline.transforms.layout import EXTENSION, FileLayout
@@ -274,8 +275,22 @@ def _output_schema(sink: Sink, schema: pa.Schema, outputs: list[pa.Field]) -> pa
 def _probe(schema: pa.Schema, loaded: Loaded) -> list[pa.Field]:
     version = pa.field("model_version", pa.dictionary(pa.int32(), pa.string()))
     try:
-        return list(loaded.score(example_batch(schema)).schema)
+        return list(loaded.score(example_batch(_as_taken(schema, loaded.model.contract))).schema)
     except ModelOutputError:
         raise
     except Exception:  # the model's own code: any row but a made-up one may be fine
         return [pa.field("prediction", pa.null()), version]
+
+
+def _as_taken(schema: pa.Schema, contract: Contract) -> pa.Schema:
+    """The schema with lists as long as the model takes them, where they may be of any length."""
+    types = {
+        feature.name: feature.type for feature in contract.features if feature.kind == "tensor"
+    }
+    fields = [
+        field.with_type(types[field.name])
+        if field.name in types and None in shape_of(field.type)
+        else field
+        for field in schema
+    ]
+    return pa.schema(fields)

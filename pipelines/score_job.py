@@ -135,4 +135,6 @@ def _csv(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name_of(model: str) -> str:
-    return model.rstrip("/").rsplit("/", 1)[-1].rsplit(".", 1)[0] or "score"
+    """The file's name without its extension, or the function's."""
+    name = model.rstrip("/").rsplit("/", 1)[-1]
+    return (name.rsplit(":", 1)[1] if ":" in name else name.rsplit(".", 1)[0]) or "score"

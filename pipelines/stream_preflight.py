@@ -106,12 +106,14 @@ def _payload_schema(job: Job, contract: Contract) -> tuple[pa.Schema, frozenset[
         return pa.schema([(RAW_COLUMN, pa.binary())]), frozenset()
     if not contract.names and not types:
         raise UsageError(
-            "a stream has no file to tell the columns from, and --preprocess hides the model's: "
-            "name them all with --types COLUMN=TYPE,... (source.types)"
+            "a stream has no file to tell the columns from, and --preprocess, or a model that is "
+            "code, hides the model's: name them all with --types COLUMN=TYPE,... (source.types)"
         )
     added = {*spec.attributes, spec.message_id, spec.publish_time}
     for feature in contract.features:
         default = pa.float64() if feature.kind == "number" else pa.string()
+        if feature.kind == "tensor":
+            default = feature.type
         if feature.name not in added:
             types.setdefault(feature.name, default)
     known = set(types)
