@@ -140,7 +140,7 @@ class TestTheSteps:
             if name in pins and version != pins[name]
         } == {}
         unpinned = {name for name in installed if name not in pins}
-        assert unpinned <= {"pip", "setuptools", "google-apitools"} | {
+        assert unpinned <= {"pip", "google-apitools"} | {
             name for name in installed if name.startswith("scoreline")
         }
 

@@ -19,6 +19,7 @@ from scoreline.pipelines.errors import UsageError
 from scoreline.pipelines.flags import run_parser
 from scoreline.pipelines.job import Job, make_job
 from scoreline.pipelines.job_file import read_job_values
+from scoreline.pipelines.runner_profiles import given_flags, profile_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "templates" / "flink"
@@ -240,16 +241,25 @@ def test_the_job_is_submitted_with_flags_that_we_accept(name: str) -> None:
     manifests = place(name)
     sorted_out = split(submit(manifests))
     assert (sorted_out.ours, sorted_out.positionals) == ([], ["/etc/scoreline/job.yaml"])
-    given = dict(word.lstrip("-").partition("=")[::2] for word in sorted_out.beam)
-    assert given["runner"] == "FlinkRunner"
-    assert given["flink_master"] == "flink-jobmanager:8081"
-    assert given["environment_config"] == "localhost:50000"
+    profile = profile_of(sorted_out.beam, is_stream=True, flink_version="1.19")
+    assert (profile.runner, profile.is_in_process) == ("FlinkRunner", False)
+    (pool,) = (
+        pod.container("workers") for pod in pods(manifests) if pod.component == "taskmanager"
+    )
+    (port,) = (port["containerPort"] for port in pool["ports"])
+    assert profile.value("environment_type") == "EXTERNAL"
+    assert profile.value("environment_config") == f"localhost:{port}"
+    assert profile.value("flink_submit_uber_jar") == "true"
+    service = named(manifests, "Service", "flink-jobmanager")
+    (rest,) = (port["port"] for port in service["spec"]["ports"])
+    given = given_flags(sorted_out.beam)
+    assert given["flink_master"] == f"{service['metadata']['name']}:{rest}"
     slots = sum(
         pod.replicas * int(environment(pod.container("taskmanager"), manifests)["SLOTS"])
         for pod in pods(manifests)
         if pod.component == "taskmanager"
     )
-    assert int(given["parallelism"]) == slots
+    assert int(given["parallelism"]) == profile.num_readers == slots
 
 
 def test_a_flag_that_nobody_knows_would_be_found() -> None:
@@ -312,9 +322,7 @@ def test_all_versions_of_flink_are_one() -> None:
     assert found
     version, minor = found.groups()
     for name in PLACES:
-        manifests = place(name)
-        assert f"--flink_version={minor}" in submit(manifests)
-        plugin = named(manifests, "ConfigMap", "flink-place")["data"]["FILE_SYSTEM"]
+        plugin = named(place(name), "ConfigMap", "flink-place")["data"]["FILE_SYSTEM"]
         assert plugin == f"flink-gs-fs-hadoop-{version}.jar"
     dockerfile = (TEMPLATE / "Dockerfile").read_text()
     assert f"\nARG FLINK_VERSION={minor}\n" in dockerfile
