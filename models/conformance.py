@@ -6,13 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .contract import Contract, Feature
+from .contract import Contract, Feature, is_text
 from .dictionaries import decode_dictionary
 from .exact import as_exact
+from .limits import of_no_category, out_of_range
 from .numeric import as_numbers
 from .tensors import value_type_of, values_of, wrong_shape
 
 _REFUSED = "which the model refuses"
+_FORBIDDEN = "which the job's contract refuses"
+_NULL_VALUE = ("null_value", _REFUSED)
 _MAX_VALUE_CHARS = 80  # of a text that is no number: it may be a whole document
 
 
@@ -22,7 +25,8 @@ class Violation:
 
     Attributes:
         row: the row's index in the batch.
-        code: `unsafe_cast`, `null_value`, `infinite_value` or `wrong_shape`.
+        code: of what the model refuses `unsafe_cast`, `null_value`, `infinite_value`,
+            `wrong_shape`; of what the operator refuses `missing_value`, `out_of_range`, `unknown_category`.
         message: which column, what came, what was expected.
     """
 
@@ -71,6 +75,7 @@ def check_conformance(batch: pa.RecordBatch, contract: Contract) -> Conformance:
                 casts[feature.name] = numbers
             column = numbers
         _note_refused(feature, column, unsafe, found)
+        _note_limits(feature, column, found)
     return Conformance(casts, tuple(found[row] for row in sorted(found)))
 
 
@@ -134,18 +139,61 @@ def _shown(value: pa.Scalar) -> str:
 def _note_refused(
     feature: Feature, column: pa.Array, unsafe: np.ndarray | None, found: dict[int, Violation]
 ) -> None:
-    if feature.nullable and feature.infinite:
+    if feature.nullable and feature.infinite and not feature.required:
         return
     suspect = pa.types.is_floating(column.type) and not _sums_to_finite(column)
     where = f"column {feature.name!r}"
-    if not feature.nullable and (suspect or column.null_count):
+    if (feature.required or not feature.nullable) and (suspect or column.null_count):
         missing = _mask(column.is_null(nan_is_null=suspect))
         if unsafe is not None:
             missing = missing & ~unsafe
-        _note(missing, "null_value", f"{where}: a missing value, {_REFUSED}: fill it in", found)
+        code, refused = ("missing_value", _FORBIDDEN) if feature.nullable else _NULL_VALUE
+        _note(missing, code, f"{where}: a missing value, {refused}: fill it in", found)
     if not feature.infinite and suspect:
         infinite = _mask(pc.fill_null(pc.is_inf(column), False))
         _note(infinite, "infinite_value", f"{where}: an infinity, {_REFUSED}: replace it", found)
+
+
+def _note_limits(feature: Feature, column: pa.Array, found: dict[int, Violation]) -> None:
+    if feature.minimum is not None or feature.maximum is not None:
+        outside = out_of_range(column, feature.minimum, feature.maximum)
+        _note_values(feature, column, outside, "out_of_range", _range(feature), found)
+    if feature.categories is not None:
+        unknown = of_no_category(column, feature.categories)
+        expected = "is none of the categories of the job's contract"
+        _note_values(feature, column, unknown, "unknown_category", expected, found)
+
+
+def _range(feature: Feature) -> str:
+    bounds = [
+        f"{word} {bound:g}"
+        for word, bound in (("at least", feature.minimum), ("at most", feature.maximum))
+        if bound is not None
+    ]
+    return f"is out of the range of the job's contract, {' and '.join(bounds)}"
+
+
+def _note_values(
+    feature: Feature,
+    column: pa.Array,
+    mask: np.ndarray | None,
+    code: str,
+    problem: str,
+    found: dict[int, Violation],
+) -> None:
+    """Notes the rows of a mask with the value that each of them holds."""
+    if mask is None:
+        return
+    rows = np.flatnonzero(mask)
+    values = decode_dictionary(column.take(pa.array(rows)))
+    for row, value in zip(rows.tolist(), values, strict=True):
+        shown = _shown(value) if _is_bytes(value.type) else str(value.as_py())
+        message = f"column {feature.name!r}: {shown} {problem}"
+        found.setdefault(row, Violation(row, code, message))
+
+
+def _is_bytes(type_: pa.DataType) -> bool:
+    return bool(is_text(type_) or pa.types.is_binary(type_) or pa.types.is_large_binary(type_))
 
 
 def _note(mask: np.ndarray, code: str, message: str, found: dict[int, Violation]) -> None:

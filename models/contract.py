@@ -10,6 +10,7 @@ import pyarrow as pa
 from .errors import ContractError
 from .tensors import may_hold
 
+Category = str | float  # a boolean is a number here
 Kind = Literal["number", "text", "tensor", "any"]
 Layout = Literal["matrix", "frame", "text", "tensors", "batch"]
 
@@ -28,6 +29,10 @@ class Feature:
         type: the only Arrow type that the model takes, where there is only one: whole numbers,
             booleans, or the nested lists of a tensor. A value that is none of it violates the
             contract: it is never rounded.
+        required: whether the operator refuses a missing value though the model would take it.
+        minimum: the least number that the operator accepts.
+        maximum: the greatest number that the operator accepts.
+        categories: the only values that the operator accepts.
     """
 
     name: str
@@ -35,6 +40,10 @@ class Feature:
     nullable: bool = True
     infinite: bool = True
     type: pa.DataType | None = None
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[Category, ...] | None = None
 
 
 @dataclass(frozen=True)

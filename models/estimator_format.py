@@ -2,19 +2,24 @@
 
 from .artifact import Artifact
 from .estimator import EstimatorModel
+from .estimator_sketch import sketch
 from .model_format import Description, ModelFormat
+from .pickle_scan import scan_pickle
+from .skops_tree import skops_tree
 from .trust import check_pickle
 from .unpickle import check_skops_types, is_pickle, is_skops
 
 
 def _describe_pickle(artifact: Artifact) -> Description:
-    del artifact
-    return Description("scikit-learn estimator in a pickle")
+    scan = scan_pickle(artifact.data)
+    notes = ()
+    if scan.problem is not None:
+        notes = (f"reading it broke off, so that imports may be missing here: {scan.problem}",)
+    return sketch(scan.top, tuple(scan.imports), notes)
 
 
 def _describe_skops(artifact: Artifact) -> Description:
-    del artifact
-    return Description("scikit-learn estimator in a .skops file")
+    return sketch(skops_tree(artifact))
 
 
 PICKLE = ModelFormat(

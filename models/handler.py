@@ -44,7 +44,8 @@ class Loaded:
     def _features(self, batch: pa.RecordBatch, seen: pa.RecordBatch) -> pa.RecordBatch:
         takes_all = self.model.contract.layout == "batch"
         if self.preprocess is None:
-            return seen if takes_all else _with_casts(batch, self.model.contract.names)
+            names = seen.schema.names if takes_all else self.model.contract.names
+            return _with_casts(batch, names)
         features = _call(self.preprocess, seen)
         try:
             self.model.contract.check(features.schema, self.model.info.name)
@@ -127,7 +128,7 @@ def _rejected(batch: pa.RecordBatch, poison: list[Poison], version: str) -> pa.R
     return with_metadata(rows, rejected="predict", model_version=version)
 
 
-def _with_casts(batch: pa.RecordBatch, names: tuple[str, ...]) -> pa.RecordBatch:
+def _with_casts(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
     """The features, each as conform cast it where it had to be cast."""
     present = set(batch.schema.names)
     sources = [CAST_PREFIX + name if CAST_PREFIX + name in present else name for name in names]

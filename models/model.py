@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from .artifact import Artifact, read_artifact
 from .contract import Contract
+from .probe import load_apart
 from .trust import Trust, check_hash, check_model_code
 
 
@@ -72,8 +73,13 @@ _loaded: "weakref.WeakValueDictionary[ModelRef, Model]" = weakref.WeakValueDicti
 _loading = threading.Lock()
 
 
-def load_model(ref: ModelRef) -> Model:
+def load_model(ref: ModelRef, *, probe: bool = False) -> Model:
     """Loads a model once per process; whoever asks again gets the same object while it lives.
+
+    Args:
+        ref: which model.
+        probe: whether to load it in a process of its own first, if a library of machine code
+            reads it: a file that crashes the library is an error then, not the end of the process.
 
     Raises:
         ModelError: unreadable, another hash than pinned, incompatible.
@@ -83,7 +89,7 @@ def load_model(ref: ModelRef) -> Model:
     with _loading:
         model = _loaded.get(ref) if ref.trust.sha256 or is_code(ref.uri) else None
         if model is None:
-            model = _load(ref)
+            model = _load(ref, probe=probe)
             _loaded[ref] = model
         return model
 
@@ -109,7 +115,7 @@ def is_code(uri: str) -> bool:
     return reference_loader(uri) is not None
 
 
-def _load(ref: ModelRef) -> Model:
+def _load(ref: ModelRef, *, probe: bool) -> Model:
     from .registry import format_of, reference_loader
 
     load_reference = reference_loader(ref.uri)
@@ -120,4 +126,6 @@ def _load(ref: ModelRef) -> Model:
     check_hash(artifact, ref.trust)
     format_ = format_of(artifact)
     format_.check_trust(artifact, ref.trust)
+    if probe and format_.is_native:
+        load_apart(format_, artifact, ref.trust, ref.outputs, ref.features)
     return format_.load(artifact, ref.trust, ref.outputs, ref.features)

@@ -8,6 +8,7 @@ from typing import Any
 from .artifact import Artifact
 from .errors import ModelError
 from .model import Model
+from .restrict import Rule
 from .trust import Trust
 
 
@@ -25,6 +26,8 @@ class Description:
         made_with: the version of each library that made the file, by the library's name.
         imports: what loading it would import, as `module.name`: of pickles.
         notes: what else a person should know.
+        rules: what its columns may hold, by their names, as far as the file tells: a draft for
+            the contract of a job.
     """
 
     kind: str
@@ -34,6 +37,7 @@ class Description:
     made_with: dict[str, str] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    rules: dict[str, Rule] = field(default_factory=dict)
 
 
 Loader = Callable[[Artifact, Trust, tuple[str, ...], tuple[str, ...] | None], Model]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from scoreline.models.contract import Contract, Feature
 from scoreline.models.model import Model
 
 from .job import Job
@@ -33,7 +34,7 @@ def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[s
         "job": job.name,
         **runner_found(profile),
         "input": _input(prepared),
-        "model": model_found(prepared.model),
+        "model": model_found(prepared.model, prepared.contract),
         "outputs": [_output(prepared, number) for number in range(len(layouts))],
         "dead_letters": layouts[0].dead_letter_path,
         "max_dead_letter_ratio": job.dead_letters.max_ratio,
@@ -68,21 +69,33 @@ def _input(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def model_found(model: Model) -> dict[str, Any]:
-    """What a check says of a model."""
-    info, contract = model.info, model.contract
+def model_found(model: Model, contract: Contract) -> dict[str, Any]:
+    """What a check says of a model and of the contract that its rows must satisfy."""
+    info = model.info
+    features = contract.features or model.contract.features
     return {
         "name": info.name,
         "version": info.version,
         "format": info.format,
         "uri": info.uri,
         "notes": list(info.notes),
-        "takes": contract.layout,
-        "columns": {
-            feature.name: f"{feature.kind}{'' if feature.nullable else ', not null'}"
-            for feature in contract.features
-        },
+        "takes": model.contract.layout,
+        "columns": {feature.name: _accepted(feature) for feature in features},
     }
+
+
+def _accepted(feature: Feature) -> str:
+    """What a column may hold, in a few words."""
+    words: list[str] = [feature.kind]
+    if feature.required or not feature.nullable:
+        words.append("not null")
+    if feature.minimum is not None:
+        words.append(f"at least {feature.minimum:g}")
+    if feature.maximum is not None:
+        words.append(f"at most {feature.maximum:g}")
+    if feature.categories is not None:
+        words.append(f"one of {len(feature.categories)} categories")
+    return ", ".join(words)
 
 
 def _output(prepared: Prepared, number: int) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def check_stream_job(job: Job, beam_flags: Sequence[str]) -> dict[str, Any]:
         "input": _input(prepared),
         "in_hand": _in_hand(prepared),
         "max_latency_secs": job.max_latency_secs,
-        "model": model_found(prepared.model),
+        "model": model_found(prepared.model, prepared.contract),
         "outputs": [_output(prepared, number) for number in range(len(job.sinks))],
         "dead_letters": f"pubsub://{job.dead_letters.topic}"
         if isinstance(job.dead_letters, PubSubDeadLetters)

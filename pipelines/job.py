@@ -1,30 +1,25 @@
 """The job: what to read, which model, where to write. Frozen, typed, checked on creation."""
 
 import hashlib
-import re
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import yaml
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     PrivateAttr,
     Tag,
     ValidationError,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
-from scoreline.models.outputs import OUTPUTS
-
 from .errors import UsageError
 from .job_errors import explain
 from .job_file import hide
+from .job_model import ModelSpec
+from .job_part import Part, Strings
 from .near import near_name
 
 FileFormat = Literal["parquet", "json", "csv", "avro"]
@@ -45,20 +40,7 @@ _TYPES: dict[str, pa.DataType] = {
 }
 
 
-def _listed(value: Any) -> Any:
-    """One string may stand for a list of one."""
-    return [value] if isinstance(value, str) else value
-
-
-_STRING_OR_LIST = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-Strings = Annotated[tuple[str, ...], BeforeValidator(_listed), WithJsonSchema(_STRING_OR_LIST)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class CsvSpec(_Part):
+class CsvSpec(Part):
     """How a CSV file is written."""
 
     delimiter: str = Field(",", min_length=1, max_length=1, description="Between two fields.")
@@ -76,7 +58,7 @@ class CsvSpec(_Part):
     )
 
 
-class FilesSource(_Part):
+class FilesSource(Part):
     """Stored files, by paths or globs on any Beam file system."""
 
     type: Literal["files"] = "files"
@@ -94,7 +76,7 @@ class FilesSource(_Part):
     limit: int | None = Field(None, ge=1, description="Read at most so many rows, then stop.")
 
 
-class PubSubSource(_Part):
+class PubSubSource(Part):
     """The messages of a Pub/Sub subscription, as they come: the job runs until it is stopped."""
 
     type: Literal["pubsub"]
@@ -150,59 +132,7 @@ class PubSubSource(_Part):
         return types
 
 
-class TrustSpec(_Part):
-    """What the model file may do when it is loaded."""
-
-    sha256: str | None = Field(None, description="Load only the file with this hash.")
-    allow_pickle: bool = Field(False, description="Load a pickle, which can run any code.")
-    allow_code: bool = Field(
-        False, description="Run preprocess, postprocess and a uri that is code."
-    )
-    skops_types: Strings = Field((), description="Types that a .skops file may hold besides ours.")
-
-    @field_validator("sha256")
-    @classmethod
-    def _is_hash(cls, sha256: str | None) -> str | None:
-        if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-            raise ValueError(f"expected 64 hexadecimal digits, got {sha256!r}")
-        return sha256
-
-
-class ModelSpec(_Part):
-    """A model file, the methods to call, and what it may do."""
-
-    uri: str = Field(
-        min_length=1,
-        description="The model file, on any Beam file system; or package.module:function, or "
-        "beam:package.module:factory.",
-    )
-    outputs: Strings = Field(
-        ("predict",), min_length=1, description=f"What to compute: {', '.join(OUTPUTS)}."
-    )
-    features: Strings | None = Field(
-        None, description="The model's columns in its own order, if it does not know them."
-    )
-    preprocess: str | None = Field(
-        None, description="package.module:function from the input's columns to the model's."
-    )
-    postprocess: str | None = Field(
-        None, description="package.module:function from input and outputs to what is written."
-    )
-    trust: TrustSpec = Field(default_factory=TrustSpec, description="What the file may do.")
-
-    @field_validator("outputs")
-    @classmethod
-    def _known_outputs(cls, outputs: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [output for output in outputs if output not in OUTPUTS]
-        if unknown:
-            hint = near_name(unknown[0], OUTPUTS)
-            raise ValueError(
-                f"expected some of {', '.join(OUTPUTS)}, got {', '.join(unknown)}{hint}"
-            )
-        return tuple(dict.fromkeys(outputs))
-
-
-class FilesSink(_Part):
+class FilesSink(Part):
     """Predictions as files: a folder of parts, or one file if the path ends in an extension."""
 
     type: Literal["files"] = "files"
@@ -221,7 +151,7 @@ class FilesSink(_Part):
     )
 
 
-class PubSubSink(_Part):
+class PubSubSink(Part):
     """Predictions as messages of a Pub/Sub topic, a JSON object each."""
 
     type: Literal["pubsub"]
@@ -236,7 +166,7 @@ class PubSubSink(_Part):
         return f"pubsub://{self.topic}"
 
 
-class FilesDeadLetters(_Part):
+class FilesDeadLetters(Part):
     """Where rejected rows go, and how many of them a run may have."""
 
     type: Literal["files"] = "files"
@@ -246,7 +176,7 @@ class FilesDeadLetters(_Part):
     )
 
 
-class PubSubDeadLetters(_Part):
+class PubSubDeadLetters(Part):
     """Rejected messages as messages of a Pub/Sub topic, with the reason in their attributes."""
 
     type: Literal["pubsub"]
@@ -279,13 +209,13 @@ DeadLetters = Annotated[
 ]
 
 
-class ReportSpec(_Part):
+class ReportSpec(Part):
     """The folder of run folders."""
 
     path: str | None = Field(None, description="A folder; beside the first output if left out.")
 
 
-class Job(_Part):
+class Job(Part):
     """One scoreline job, the same whatever runs it."""
 
     name: str = Field(min_length=1, description="Stands in reports.")

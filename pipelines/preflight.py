@@ -12,6 +12,7 @@ from scoreline.models.errors import ContractError, ModelError, ModelOutputError
 from scoreline.models.example import example_batch
 from scoreline.models.handler import ColumnarModelHandler, Loaded
 from scoreline.models.model import Model, ModelRef, is_code, load_model, pinned
+from scoreline.models.restrict import Rule, restrict
 from scoreline.models.tensors import shape_of
 from scoreline.models.trust import Trust
 from scoreline.transforms.file_formats import PART_EXTENSIONS, format_of
@@ -24,6 +25,7 @@ from .errors import UsageError
 from .fit import check_fit, input_columns
 from .inputs import Input, inspect_input
 from .job import FilesSink, Job, PubSubSink, Sink
+from .job_model import ColumnSpec
 from .near import near_file, near_name
 
 _FLAG = "--features"
@@ -161,14 +163,26 @@ def check(job: Job, removes: Sequence[str] = ()) -> Prepared:
         contract=contract,
         input=input_,
         splits=_splits(job, input_),
-        columns=_columns(job, model, input_),
+        columns=_columns(job, model, contract, input_),
         output_schemas=tuple(output_schemas(job, input_.schema, loaded)),
     )
 
 
 def contract_of(job: Job, model: Model) -> Contract:
-    """What rows must satisfy before the model: nothing where `preprocess` makes the features."""
-    return model.contract if job.model.preprocess is None else Contract(())
+    """What rows must satisfy before the model: its own contract, and the job's on top of it.
+
+    Where `preprocess` makes the features, the job's is of the columns that it gets.
+
+    Raises:
+        ContractError: the job's contract is about columns that the model does not take.
+    """
+    own = model.contract if job.model.preprocess is None else Contract(())
+    rules = {name: _rule(spec) for name, spec in job.model.contract.items()}
+    return restrict(own, rules, model.info.name)
+
+
+def _rule(spec: ColumnSpec) -> Rule:
+    return Rule(spec.type, not spec.nullable, spec.min, spec.max, spec.categories)
 
 
 def handler_of(job: Job, model: Model) -> ColumnarModelHandler:
@@ -199,7 +213,7 @@ def load(job: Job, input_schema: Callable[[], pa.Schema] | None = None) -> Model
     if not is_code(uri):
         _check_model_file(uri)
     try:
-        return load_model(_model_ref(job))
+        return load_model(_model_ref(job), probe=True)
     except ContractError as error:
         if input_schema is None or job.model.features is not None or _FLAG not in str(error):
             raise
@@ -238,14 +252,14 @@ def _check_keep(keep: tuple[str, ...] | None, schema: pa.Schema) -> None:
             )
 
 
-def _columns(job: Job, model: Model, input_: Input) -> tuple[str, ...] | None:
+def _columns(job: Job, model: Model, contract: Contract, input_: Input) -> tuple[str, ...] | None:
     """The columns that the model or a sink wants, by their names in the files."""
     keeps = [sink.keep for sink in job.sinks]
     takes_all = model.contract.layout == "batch"
     if takes_all or None in keeps or job.model.preprocess or job.model.postprocess:
         return job.files_source.columns
     kept = [name for keep in keeps for name in keep or ()]
-    wanted = dict.fromkeys([*kept, *model.contract.names])
+    wanted = dict.fromkeys([*kept, *contract.names])
     return tuple(input_.file_names[name] for name in wanted) or None
 
 

@@ -147,7 +147,10 @@ def _keys(
 ) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
     for name, field in part["properties"].items():
         key = f"{path}{name}"
-        inner = field.get("items", field)
+        of_columns = isinstance(field.get("additionalProperties"), dict) and (
+            "$ref" in field["additionalProperties"]
+        )
+        inner = field["additionalProperties"] if of_columns else field.get("items", field)
         kinds = [
             each["$ref"].rsplit("/", 1)[1] for each in inner.get("oneOf", [inner]) if "$ref" in each
         ]
@@ -155,6 +158,7 @@ def _keys(
             is_needed = name in part.get("required", ())
             yield (heading, key), (_type(field), "required" if is_needed else _default(field))
         below = f"{key}.N." if "items" in field else f"{key}."
+        below = f"{key}.COLUMN." if of_columns else below
         for kind in map(definitions.__getitem__, kinds):
             inside = key if heading == "The job" else heading
             if len(kinds) > 1:
@@ -189,7 +193,7 @@ def _type(field: dict[str, Any]) -> str:
         "integer": "whole number",
         "number": "number",
         "boolean": "true or false",
-        "array": "list of text",
+        "array": "list of text or numbers" if "anyOf" in kind.get("items", ()) else "list of text",
         "object": "mapping of text to text",
     }[kind["type"]]
     if kind.get("minLength") == kind.get("maxLength") == 1:

@@ -250,3 +250,64 @@ def _spells_number(text: str) -> bool:
 
 
 _SEPARATORS = "\x1c\x1d\x1e\x1f"  # blanks to Python, not to Arrow
+
+
+# --- what the operator refuses -----------------------------------------------------------------
+
+
+def messages(column: pa.Array, feature: Feature) -> list[tuple[int, str, str]]:
+    return [(found.row, found.code, found.message) for found in check(column, feature).violations]
+
+
+def test_a_missing_value_that_the_model_would_take():
+    feature = Feature("x", required=True)
+    assert messages(pa.array([1.0, None, np.nan]), feature) == [
+        (row, "missing_value", message)
+        for row in (1, 2)
+        for message in ["column 'x': a missing value, which the job's contract refuses: fill it in"]
+    ]
+    assert codes(pa.array(["a", None]), Feature("x", "text", required=True)) == [
+        (1, "missing_value")
+    ]
+    both = Feature("x", nullable=False, required=True)
+    assert codes(pa.array([1.0, None]), both) == [(1, "null_value")]
+
+
+def test_numbers_out_of_range():
+    feature = Feature("x", minimum=0, maximum=2.5)
+    assert messages(pa.array([-1, 0, None, 3]), feature) == [
+        (
+            row,
+            "out_of_range",
+            f"column 'x': {value} is out of the range of the job's contract, at least 0 and at "
+            "most 2.5",
+        )
+        for row, value in ((0, -1), (3, 3))
+    ]
+    assert messages(pa.array(["1", "9", "many"]), Feature("x", maximum=2)) == [
+        (1, "out_of_range", "column 'x': 9.0 is out of the range of the job's contract, at most 2"),
+        (2, "unsafe_cast", "column 'x': 'many' is no number"),
+    ]
+
+
+@pytest.mark.parametrize("encode", [False, True])
+def test_values_of_no_category(encode: bool):
+    column = pa.array(["basic", "gld", None, "g" * 200])
+    found = messages(
+        column.dictionary_encode() if encode else column,
+        Feature("x", "text", categories=("basic", "gold")),
+    )
+    rest = "is none of the categories of the job's contract"
+    assert found == [
+        (1, "unknown_category", f"column 'x': 'gld' {rest}"),
+        (3, "unknown_category", f"column 'x': '{'g' * 79}…' {rest}"),
+    ]
+
+
+def test_a_row_is_refused_once_for_the_first_reason():
+    feature = Feature("x", infinite=False, maximum=1, required=True)
+    assert codes(pa.array([np.inf, None, 2.0, 0.0]), feature) == [
+        (0, "infinite_value"),
+        (1, "missing_value"),
+        (2, "out_of_range"),
+    ]
