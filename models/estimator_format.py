@@ -12,7 +12,7 @@ from .unpickle import check_skops_types, is_pickle, is_skops
 
 def _describe_pickle(artifact: Artifact) -> Description:
     scan = scan_pickle(artifact.data)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if scan.problem is not None:
         notes = (f"reading it broke off, so that imports may be missing here: {scan.problem}",)
     return sketch(scan.top, tuple(scan.imports), notes)

@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
+from .contract import Kind
 from .model_format import Description
 from .outputs import OUTPUTS
 from .pickle_scan import Array, Thing, array_of, scalar_of
@@ -158,6 +159,6 @@ def _categories(found: Array | None) -> Rule:
     values = [value for value in values if value is not None and value == value]
     is_text = bool(values) and all(isinstance(value, str) for value in values)
     is_number = bool(values) and all(isinstance(value, (int, float)) for value in values)
-    kind = "text" if is_text else "number" if is_number else None
+    kind: Kind | None = "text" if is_text else "number" if is_number else None
     listed = tuple(values) if kind and len(values) <= _MAX_CATEGORIES else None
     return Rule(kind, categories=listed)

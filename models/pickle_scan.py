@@ -38,8 +38,9 @@ class Thing:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Thing":
         """Also what an opcode calls as `cls.__new__(cls, *args)`, with a thing for the class."""
-        if isinstance(cls, Thing):
-            return cls(*args, **kwargs)
+        given: Any = cls
+        if isinstance(given, Thing):
+            return given(*args, **kwargs)
         return object.__new__(cls)
 
     def __init__(self, path: str, args: tuple[Any, ...] = ()):
@@ -103,7 +104,11 @@ def scan_pickle(data: bytes) -> Scan:
     return scan
 
 
-class _Scanner(pickle._Unpickler):  # type: ignore[name-defined,misc]  # the one that joblib uses
+# The one that joblib extends too; its typing knows no more than that of the one in C.
+_Unpickler: Any = pickle._Unpickler
+
+
+class _Scanner(_Unpickler):  # type: ignore[misc]
     def __init__(self, stream: BinaryIO, scan: Scan):
         super().__init__(stream)
         self._stream = stream
@@ -120,7 +125,7 @@ class _Scanner(pickle._Unpickler):  # type: ignore[name-defined,misc]  # the one
 
 
 class _JoblibScanner(_Scanner):
-    dispatch = pickle._Unpickler.dispatch.copy()  # type: ignore[attr-defined]
+    dispatch = _Unpickler.dispatch.copy()
 
     def load_build(self) -> None:
         """As joblib's own: behind the description of an array stand its bytes."""

@@ -52,7 +52,8 @@ def skops_tree(artifact: Artifact) -> Any:
 def _value(node: Any, archive: zipfile.ZipFile, depth: int) -> Any:
     if depth == 0 or not isinstance(node, dict):
         return None
-    loader, content = node.get("__loader__"), node.get("content")
+    loader: Any = node.get("__loader__")
+    content: Any = node.get("content")
     if loader == "JsonNode":
         return json.loads(content)
     if loader in ("ListNode", "TupleNode", "SetNode"):
