@@ -26,7 +26,8 @@ class Violation:
     Attributes:
         row: the row's index in the batch.
         code: of what the model refuses `unsafe_cast`, `null_value`, `infinite_value`,
-            `wrong_shape`; of what the operator refuses `missing_value`, `out_of_range`, `unknown_category`.
+            `wrong_shape`; of what the operator refuses `missing_value`, `out_of_range`,
+            `unknown_category`.
         message: which column, what came, what was expected.
     """
 
@@ -157,11 +158,11 @@ def _note_refused(
 def _note_limits(feature: Feature, column: pa.Array, found: dict[int, Violation]) -> None:
     if feature.minimum is not None or feature.maximum is not None:
         outside = out_of_range(column, feature.minimum, feature.maximum)
-        _note_values(feature, column, outside, "out_of_range", _range(feature), found)
+        _note_outside(feature, column, outside, "out_of_range", _range(feature), found)
     if feature.categories is not None:
         unknown = of_no_category(column, feature.categories)
         expected = "is none of the categories of the job's contract"
-        _note_values(feature, column, unknown, "unknown_category", expected, found)
+        _note_outside(feature, column, unknown, "unknown_category", expected, found)
 
 
 def _range(feature: Feature) -> str:
@@ -173,7 +174,7 @@ def _range(feature: Feature) -> str:
     return f"is out of the range of the job's contract, {' and '.join(bounds)}"
 
 
-def _note_values(
+def _note_outside(
     feature: Feature,
     column: pa.Array,
     mask: np.ndarray | None,
