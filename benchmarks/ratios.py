@@ -82,7 +82,8 @@ def check_equal(one: Command, other: Command, *arguments: str) -> None:
         for output in outputs:
             shutil.rmtree(output, ignore_errors=True)
     if found.returncode != 0:
-        raise RuntimeError(found.stderr.strip())
+        said = found.stderr.strip() or f"compare.py ended with {found.returncode}"
+        raise RuntimeError(said)
 
 
 def _whole_ratio(

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from .errors import UsageError
 from .flink_cluster import FlinkCluster, FlinkError
 from .runner_profiles import (
+    EMBEDDED,
     FLINK,
     PORTABLE,
     PRISM,
@@ -157,6 +158,8 @@ def _check_pool(given: Mapping[str, str], profile: RunnerProfile) -> None:
 
 def _check_endpoint(given: Mapping[str, str], _profile: RunnerProfile) -> None:
     address = given.get("job_endpoint", "")
+    if address == EMBEDDED:
+        return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise UsageError(

@@ -13,6 +13,7 @@ from .near import near_name
 # Beam's DirectRunner first tries to download another runner; the in-process one is what it ends at.
 IN_PROCESS = (None, "DirectRunner", "FnApiRunner")
 FLINK, PRISM, PORTABLE = "FlinkRunner", "PrismRunner", "PortableRunner"
+EMBEDDED = "embed"  # a job endpoint: Beam's own job server, in this process
 ENGINES = (FLINK, PRISM, PORTABLE)
 _KNOWN = ("DirectRunner", "FnApiRunner", *ENGINES, "DataflowRunner", "SparkRunner")
 
@@ -190,8 +191,8 @@ def _prism_environment(_given: Mapping[str, str], _version: str | None) -> list[
 
 
 def _portable_environment(given: Mapping[str, str], _version: str | None) -> list[Setting]:
-    host = given.get("job_endpoint", "").rpartition(":")[0]
-    if host in ("localhost", "127.0.0.1", "[::1]"):
+    endpoint = given.get("job_endpoint", "")
+    if endpoint == EMBEDDED or endpoint.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]"):
         return [Setting("environment_type", "LOOPBACK", "the job server is on this machine")]
     return _external(given, "the worker pool beside each worker of the engine")
 
