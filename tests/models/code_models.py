@@ -1,7 +1,9 @@
 """Functions that stand as models, and factories of Beam's handlers; found by `module:name`."""
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -162,3 +164,23 @@ def told_wrongly() -> ModelHandler:
 
 
 told_wrongly.scoreline_examples = "rows"  # type: ignore[attr-defined]
+
+
+def _xgboost_handlers() -> Any:
+    """Beam's module of them imports datatable, of which it needs one name for an annotation."""
+    sys.modules.setdefault("datatable", SimpleNamespace(Frame=object))  # type: ignore[arg-type]
+    from apache_beam.ml.inference import xgboost_inference
+
+    return xgboost_inference
+
+
+def xgboost_arrays() -> ModelHandler:
+    from xgboost import XGBClassifier
+
+    return _xgboost_handlers().XGBoostModelHandlerNumpy(XGBClassifier, os.environ["MODEL"])
+
+
+def xgboost_frames() -> ModelHandler:
+    from xgboost import Booster
+
+    return _xgboost_handlers().XGBoostModelHandlerPandas(Booster, os.environ["MODEL"])

@@ -134,7 +134,9 @@ def test_functions_that_cannot_be_had(uri: str, words: str):
 
 
 def test_other_outputs_than_what_it_returns():
-    with pytest.raises(ContractError, match=r"asks for predict, predict_proba\. Leave --outputs out"):
+    with pytest.raises(
+        ContractError, match=r"asks for predict, predict_proba\. Leave --outputs out"
+    ):
         load("total", outputs=("predict", "predict_proba"))
 
 
