@@ -29,10 +29,13 @@ def program() -> Path:
 
 
 def missing() -> str | None:
-    """What keeps it from being used or built; None if nothing does."""
-    if program().exists() or shutil.which("go"):
-        return None
-    return f"no kustomize here: put one at {program()}, or install Go (https://go.dev/doc/install)"
+    """Why it is not here, although it was tried to build it; None if it is."""
+    try:
+        ensure()
+    except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
+        advice = "install Go (https://go.dev/doc/install)" if not shutil.which("go") else str(error)
+        return f"no kustomize here: put one at {program()}, or: {advice}"
+    return None
 
 
 def ensure() -> Path:
