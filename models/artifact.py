@@ -25,17 +25,20 @@ class Artifact:
         return self.uri.rstrip("/").rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
 
-def read_artifact(uri: str) -> Artifact:
-    """Reads a model file from any Beam file system.
+def read_artifact(uri: str, max_bytes: int | None = None) -> Artifact:
+    """Reads a model file from any Beam file system, once: it may change while we look at it.
 
     Raises:
-        ModelError: the file is missing or cannot be read.
+        ModelError: the file is missing, cannot be read, or has more than `max_bytes`.
     """
     from apache_beam.io.filesystem import CompressionTypes
     from apache_beam.io.filesystems import FileSystems
 
     try:
         with FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            return Artifact(uri, file.read())
+            data = file.read() if max_bytes is None else file.read(max_bytes + 1)
     except Exception as error:  # each file system raises its own
         raise ModelError(f"cannot read model {uri}: {error}") from error
+    if max_bytes is not None and len(data) > max_bytes:
+        raise ModelError(f"model {uri} has more than {max_bytes:,} bytes: it is not looked into")
+    return Artifact(uri, data)

@@ -10,6 +10,7 @@ from typing import Any
 from .artifact import Artifact
 from .errors import ModelError, UntrustedModelError
 from .model_format import require
+from .skops_tree import check_size
 from .skops_types import TRUSTED
 from .trust import Trust, check_pickle
 
@@ -82,10 +83,19 @@ def check_skops_types(artifact: Artifact, trust: Trust) -> None:
     """Raises UntrustedModelError if a `.skops` file holds a type that is not trusted.
 
     skops builds a tree of what the file names and imports none of it.
+
+    Raises:
+        ModelError: the file is damaged, or unpacks to more than any model is.
     """
     skops_io = require("skops.io", "skops", artifact)
     allowed = TRUSTED | set(trust.skops_types)
-    unknown = sorted(set(skops_io.get_untrusted_types(data=artifact.data)) - allowed)
+    try:
+        check_size(artifact)
+        unknown = sorted(set(skops_io.get_untrusted_types(data=artifact.data)) - allowed)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever a damaged file provokes
+        raise ModelError(_unreadable(artifact, error)) from error
     if unknown:
         raise UntrustedModelError(
             f"model {artifact.uri} holds types that are not trusted: {', '.join(unknown)}\n"

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,7 +16,14 @@ from scoreline import __version__
 
 from .arguments import Arguments, arities, split_arguments
 from .errors import ExitCode, UsageError
-from .flags import check_parser, completion_parser, run_parser, schema_parser, score_parser
+from .flags import (
+    check_parser,
+    completion_parser,
+    model_parser,
+    run_parser,
+    schema_parser,
+    score_parser,
+)
 from .stdout import print_document
 from .stop import end_on_signals
 
@@ -39,6 +47,7 @@ the reason.
   scoreline score ... --print-job  prints the job file that the flags stand for
   scoreline check JOB.yaml         the dry run of a job file
   scoreline run JOB.yaml           runs it; --set a.b=c changes a value for this run
+  scoreline model inspect MODEL    what a model is and takes, without running anything of it
   scoreline schema                 the job file's JSON Schema, for an editor's completion
   scoreline completion SHELL       completion for bash, zsh or fish
 """
@@ -83,6 +92,7 @@ def _verb(name: str) -> Callable[[list[str]], int]:
         "run": _run,
         "check": _check,
         "schema": _schema,
+        "model": _model,
         "completion": _completion,
     }
     if name not in verbs:
@@ -151,6 +161,41 @@ def _schema(words: list[str]) -> int:
 
         print_document(json.dumps(Job.model_json_schema(), indent=2))
     return ExitCode.FINISHED
+
+
+def _model(words: list[str]) -> int:
+    parsed = _parse(model_parser(), words, files=2)
+    if parsed is None:
+        return ExitCode.FINISHED
+    flags, arguments = parsed
+    from scoreline.models.errors import ContractError, ModelError
+    from scoreline.models.trust import Trust
+
+    from .display import Display
+    from .launch import beam_options
+    from .model_inspect import as_json, as_text, contract_yaml, inspect_model
+
+    display = Display()
+    try:
+        trust = Trust(**{field.name: flags[field.name] for field in fields(Trust)})
+    except ValueError as error:
+        raise UsageError(f"--{error}") from None
+    try:
+        with _only_what_we_say(display, arguments.beam):
+            beam_options(arguments.beam)  # file systems may need them
+            found = inspect_model(flags["model"], trust)
+            if flags["contract_yaml"]:
+                print_document(contract_yaml(found, flags["features"]))
+                return ExitCode.FINISHED
+            print_document(as_json(found) if flags["output_json"] else as_text(found))
+    except ContractError as error:
+        raise UsageError(str(error)) from None
+    except ModelError as error:
+        display.error(str(error))
+        return ExitCode.MODEL_UNFIT
+    if found.refusal is not None:
+        display.error(found.refusal)
+    return found.exit_code
 
 
 def _completion(words: list[str]) -> int:

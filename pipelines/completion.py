@@ -2,7 +2,14 @@
 
 import argparse
 
-from .flags import check_parser, completion_parser, run_parser, schema_parser, score_parser
+from .flags import (
+    check_parser,
+    completion_parser,
+    model_parser,
+    run_parser,
+    schema_parser,
+    score_parser,
+)
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -44,6 +51,7 @@ def _parsers() -> dict[str, argparse.ArgumentParser]:
         "run": run_parser(),
         "check": check_parser(),
         "schema": schema_parser(),
+        "model": model_parser(),
         "completion": completion_parser(),
     }
 

@@ -58,6 +58,27 @@ def schema_parser() -> argparse.ArgumentParser:
     return _parser("schema", "Print the job file's JSON Schema.")
 
 
+def model_parser() -> argparse.ArgumentParser:
+    """The flags of `scoreline model`."""
+    parser = _parser("model", "Look at a model without running anything of it.")
+    parser.add_argument("action", choices=("inspect",), help="what to do with the model")
+    parser.add_argument("model", metavar="MODEL", help="as for --model of scoreline score")
+    _add_trust_flags(parser)
+    parser.add_argument(
+        "--features",
+        type=_names,
+        metavar="A,B",
+        help="the model's input columns, for --contract-yaml of a model that does not know them",
+    )
+    parser.add_argument(
+        "--contract-yaml",
+        action="store_true",
+        help="print a draft of the contract block of a job file, and no more",
+    )
+    parser.add_argument("--output-json", action="store_true", help="print what was found as JSON")
+    return parser
+
+
 def completion_parser() -> argparse.ArgumentParser:
     """The argument of `scoreline completion`."""
     parser = _parser("completion", "Print a script for the shell to source.")

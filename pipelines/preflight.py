@@ -211,7 +211,7 @@ def load(job: Job, input_schema: Callable[[], pa.Schema] | None = None) -> Model
     """
     uri = job.model.uri
     if not is_code(uri):
-        _check_model_file(uri)
+        check_model_file(uri)
     try:
         return load_model(_model_ref(job), probe=True)
     except ContractError as error:
@@ -220,7 +220,8 @@ def load(job: Job, input_schema: Callable[[], pa.Schema] | None = None) -> Model
         raise ContractError(f"{error}{input_columns(input_schema())}") from None
 
 
-def _check_model_file(uri: str) -> None:
+def check_model_file(uri: str) -> None:
+    """Raises ModelError if there is no file, with the nearest name that there is."""
     if is_local(uri) and not Path(uri).is_file():
         what = "is a folder" if Path(uri).is_dir() else "does not exist"
         raise ModelError(f"cannot read --model {uri}: it {what}{near_file(uri)}")

@@ -36,7 +36,7 @@ def bash(tmp_path):
 
 
 def test_bash_completes_verbs(bash):
-    assert bash("scoreline", "") == ["score", "run", "check", "schema", "completion"]
+    assert bash("scoreline", "") == ["score", "run", "check", "schema", "model", "completion"]
     assert bash("scoreline", "sc") == ["score", "schema"]
 
 

@@ -15,6 +15,7 @@ from scoreline.pipelines.errors import ExitCode
 from scoreline.pipelines.flags import (
     check_parser,
     completion_parser,
+    model_parser,
     run_parser,
     schema_parser,
     score_parser,
@@ -36,6 +37,7 @@ PARSERS = {
     "run": run_parser(),
     "check": check_parser(),
     "schema": schema_parser(),
+    "model": model_parser(),
     "completion": completion_parser(),
 }
 
