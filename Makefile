@@ -22,7 +22,7 @@ $(STAMP): setup.py constraints.txt
 	@echo "Installing into $(VENV), the first time it takes a minute or two ..."
 	@test -e $@ || $(PYTHON) -m venv --clear $(VENV)
 	@rm -f $@
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[onnx,skops,test,dev,demo]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[catboost,lightgbm,onnx,skops,test,dev,demo]'
 	@touch $@
 
 demo: $(STAMP)  ## train a model on real data and score it, broken rows included

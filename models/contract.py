@@ -11,7 +11,7 @@ from .errors import ContractError
 from .tensors import may_hold
 
 Category = str | float  # a boolean is a number here
-Kind = Literal["number", "text", "tensor", "any"]
+Kind = Literal["number", "text", "category", "tensor", "any"]
 Layout = Literal["matrix", "frame", "text", "tensors", "batch"]
 
 
@@ -22,8 +22,9 @@ class Feature:
     Attributes:
         name: the column's name.
         kind: `number` takes integers, floats, booleans, decimals, and strings that spell a
-            number; `text` takes strings (or their bytes); `tensor` takes a list of numbers or of
-            strings in each row; `any` takes whatever the model was trained on.
+            number; `text` takes strings (or their bytes); `category` takes strings and whole
+            numbers, which name it; `tensor` takes a list of numbers or of strings in each row;
+            `any` takes whatever the model was trained on.
         nullable: whether the model takes a missing value (null or NaN) here.
         infinite: whether the model takes an infinity here.
         type: the only Arrow type that the model takes, where there is only one: whole numbers,
@@ -161,7 +162,12 @@ def _may_be_text(type_: pa.DataType) -> bool:
     return bool(is_text(type_) or binary or pa.types.is_null(type_))
 
 
+def _may_be_category(type_: pa.DataType) -> bool:
+    return bool(_may_be_text(type_) or pa.types.is_integer(type_))
+
+
 _TYPES: dict[Kind, tuple[Callable[[pa.DataType], bool], str]] = {
     "number": (_may_be_number, "a number"),
     "text": (_may_be_text, "text"),
+    "category": (_may_be_category, "text or whole numbers"),
 }

@@ -8,12 +8,12 @@ import pyarrow as pa
 
 from .artifact import Artifact
 from .contract import Contract
-from .errors import ContractError, ModelError
+from .errors import ModelError
 from .estimator_contract import contract_of
 from .estimator_parts import is_sklearns_own, steps_of
 from .features import to_model_input
 from .model import ModelInfo
-from .outputs import OUTPUTS, to_columns
+from .outputs import OUTPUTS, check_outputs, to_columns
 from .trust import Trust
 from .unpickle import is_skops, load_estimator
 
@@ -45,7 +45,8 @@ class EstimatorModel:
         estimator, notes = load_estimator(artifact, trust)
         info = ModelInfo.of(artifact, "skops" if is_skops(artifact) else "pickle", notes)
         _check_estimator(estimator, info)
-        _check_outputs(estimator, outputs, info)
+        offered = [output for output in OUTPUTS if hasattr(estimator, output)]
+        check_outputs(outputs, offered, info.name, type(estimator).__name__)
         return cls(estimator, info, contract_of(estimator, features, info.name), outputs)
 
     def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -77,16 +78,6 @@ def _check_estimator(estimator: Any, info: ModelInfo) -> None:
         raise ModelError(
             f"model {info.uri} holds a {kind} that is not fitted: save it after fit()"
         ) from error
-
-
-def _check_outputs(estimator: Any, outputs: tuple[str, ...], info: ModelInfo) -> None:
-    offered = [output for output in OUTPUTS if hasattr(estimator, output)]
-    missing = [output for output in outputs if output not in offered]
-    if missing:
-        raise ContractError(
-            f"model {info.name!r} ({type(estimator).__name__}) has no {', '.join(missing)}; "
-            f"it offers --outputs {','.join(offered)}"
-        )
 
 
 def _labels(estimator: Any, output: str) -> Sequence[Any] | None:

@@ -25,6 +25,7 @@ from .estimator_parts import (
     trained_names,
     transformer_columns,
 )
+from .feature_names import check_count, unnamed
 
 # They work column by column: what is NaN before is NaN behind. An infinity they refuse.
 _SCALERS = (
@@ -90,7 +91,7 @@ def contract_of(estimator: Any, features: tuple[str, ...] | None, model_name: st
     used = None if trained is None else _used_names(estimator, trained)
     names = used or features
     if names is None:
-        raise ContractError(_unnamed(estimator, model_name))
+        raise ContractError(unnamed(num_features(estimator), model_name))
     _check_names(estimator, features, trained, used, model_name)
     layout = _layout(estimator, named=trained is not None)
     policies = _policies(estimator, trained or names)
@@ -123,15 +124,6 @@ def _check_input_kind(estimator: Any, model_name: str) -> None:
         )
 
 
-def _unnamed(estimator: Any, model_name: str) -> str:
-    count = num_features(estimator)
-    takes = f"{count} columns" if count is not None else "columns"
-    return (
-        f"model {model_name!r} was trained on a matrix without names: it takes {takes} and cannot "
-        "know which. Name them in the order of training with --features a,b,c"
-    )
-
-
 def _check_names(
     estimator: Any,
     features: tuple[str, ...] | None,
@@ -146,12 +138,8 @@ def _check_names(
             f"model {model_name!r} was trained on the columns {list(trained)}, but --features "
             f"names {list(features)}. Leave --features out: columns are matched by name."
         )
-    count = num_features(estimator)
-    if trained is None and count is not None and count != len(features):
-        raise ContractError(
-            f"model {model_name!r} takes {count} columns, but --features names {len(features)}: "
-            f"{list(features)}. Name each of them once, in the order of training."
-        )
+    if trained is None:
+        check_count(num_features(estimator), features, model_name)
 
 
 def _used_names(estimator: Any, trained: tuple[str, ...]) -> tuple[str, ...]:

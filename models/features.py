@@ -33,19 +33,32 @@ def to_model_input(batch: pa.RecordBatch, contract: Contract) -> Any:
     return decode_dictionary(columns[0]).to_numpy(zero_copy_only=False)
 
 
-def to_matrix(columns: list[pa.Array]) -> np.ndarray:
+def to_matrix(columns: list[pa.Array], dtype: np.dtype | None = None) -> np.ndarray:
     """Turns columns of numbers into one column-major array of shape (rows, columns).
+
+    Args:
+        columns: of numbers, or of text that spells numbers.
+        dtype: the matrix's; if None, the one that the columns have in common.
 
     >>> to_matrix([pa.array([1, None]), pa.array([0.5, 1.5])]).tolist()
     [[1.0, 0.5], [nan, 1.5]]
     """
-    numbers = [_without_null(as_numbers(column)[0]) for column in columns]
-    arrays = [column.to_numpy(zero_copy_only=False) for column in numbers]
-    dtype = np.result_type(*{array.dtype for array in arrays})
+    arrays = [to_numbers(column) for column in columns]
+    dtype = dtype or np.result_type(*{array.dtype for array in arrays})
     matrix = np.empty((len(arrays), len(arrays[0])), dtype)
-    for row, array in zip(matrix, arrays, strict=True):
-        row[:] = array
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, in any library
+        for row, array in zip(matrix, arrays, strict=True):
+            row[:] = array
     return matrix.T
+
+
+def to_numbers(column: pa.Array) -> np.ndarray:
+    """Turns a column of numbers into an array of the type that it has in a data frame.
+
+    >>> to_numbers(pa.array([1, None]))
+    array([ 1., nan])
+    """
+    return _without_null(as_numbers(column)[0]).to_numpy(zero_copy_only=False)
 
 
 def _without_null(column: pa.Array) -> pa.Array:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .errors import ModelOutputError
+from .errors import ContractError, ModelOutputError
 
 OUTPUTS = (
     "predict",
@@ -24,6 +24,18 @@ _PREFIXES = {
     "score_samples": "score",
     "raw_score": "raw_score",
 }
+
+
+def check_outputs(
+    outputs: tuple[str, ...], offered: Sequence[str], model_name: str, kind: str
+) -> None:
+    """Raises ContractError unless a model of this kind offers all outputs that are asked of it."""
+    missing = [output for output in outputs if output not in offered]
+    if missing:
+        raise ContractError(
+            f"model {model_name!r} ({kind}) has no {', '.join(missing)}; "
+            f"it offers --outputs {','.join(offered)}"
+        )
 
 
 def to_columns(

@@ -2,7 +2,15 @@
 
 from collections.abc import Callable
 
-from . import beam_model, callable_model, estimator_format, onnx_model
+from . import (
+    beam_model,
+    callable_model,
+    catboost_model,
+    estimator_format,
+    lightgbm_model,
+    onnx_model,
+    xgboost_model,
+)
 from .artifact import Artifact
 from .errors import ModelError
 from .model import Model, ModelRef
@@ -12,6 +20,9 @@ FORMATS: tuple[ModelFormat, ...] = (
     estimator_format.SKOPS,
     estimator_format.PICKLE,
     onnx_model.FORMAT,
+    catboost_model.CATBOOST,
+    lightgbm_model.LIGHTGBM,
+    xgboost_model.XGBOOST,
 )
 
 # Models that are no file but code: whether a URI names one, how to load it.

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 import scipy.sparse
 
-from scoreline.models import ModelOutputError
-from scoreline.models.outputs import OUTPUTS, to_arrow, to_columns
+from scoreline.models import ContractError, ModelOutputError
+from scoreline.models.outputs import OUTPUTS, check_outputs, to_arrow, to_columns
 
 
 def lists(output: str, result: object, rows: int, labels: object = None) -> dict[str, list]:
@@ -15,7 +15,11 @@ def lists(output: str, result: object, rows: int, labels: object = None) -> dict
 
 @pytest.mark.parametrize(
     ("output", "name"),
-    zip(OUTPUTS, ["prediction", "probability", "decision", "transformed", "score"], strict=True),
+    zip(
+        OUTPUTS,
+        ["prediction", "probability", "decision", "transformed", "score", "raw_score"],
+        strict=True,
+    ),
 )
 def test_each_method_names_its_columns(output: str, name: str):
     assert lists(output, np.array([1.5, 2.5]), 2) == {name: [1.5, 2.5]}
@@ -136,3 +140,12 @@ def test_nan_among_floats_stays_nan():
     column = to_arrow(np.array([np.nan, 1]))
     assert column.null_count == 0
     assert np.isnan(column[0].as_py())
+
+
+def test_outputs_that_a_model_lacks():
+    check_outputs(("predict",), ("predict", "raw_score"), "churn", "booster")
+    with pytest.raises(ContractError) as raised:
+        check_outputs(("predict", "transform"), ("predict", "raw_score"), "churn", "booster")
+    assert str(raised.value) == (
+        "model 'churn' (booster) has no transform; it offers --outputs predict,raw_score"
+    )
