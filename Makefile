@@ -9,7 +9,7 @@ CHECKED := $(SOURCES) tests benchmarks demo setup.py
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-stream test test-image soak coverage bench bench-formats bench-streaming pictures lint types format clean
+.PHONY: help install demo demo-stream test test-image test-flink soak soak-flink coverage bench bench-formats bench-streaming bench-flink pictures lint types format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -40,6 +40,17 @@ soak: $(STAMP)  ## the crash suite of streams at full length; half an hour
 test-image: $(STAMP)  ## what the worker image holds, made in a fresh virtual environment; a few minutes
 	$(BIN)/python -m pytest -m image --timeout 900 tests/templates $(PYTEST_ARGS)
 
+test-flink: flink-parts  ## batch and streams on a Flink cluster and on Prism; needs Java 17, Maven, Go
+	$(BIN)/python -m pytest -m flink --timeout 300 tests/flink $(PYTEST_ARGS)
+
+soak-flink: flink-parts  ## the same with 20,000,000 rows and long streams; half an hour
+	$(BIN)/python -m pytest -m flink_soak --timeout 3000 -s tests/flink $(PYTEST_ARGS)
+
+# Where a part cannot be made, the tests say what to install, or fail where services are required.
+.PHONY: flink-parts
+flink-parts: $(STAMP)
+	-@$(BIN)/python tests/flink/parts.py
+
 coverage:  ## make test, and the branches that it left out; fails if those are too many
 	@PYTEST_ADDOPTS="--cov --cov-report=term" $(MAKE) --no-print-directory test
 
@@ -51,6 +62,9 @@ bench-formats: $(STAMP)  ## the same for JSON lines, CSV and Avro
 
 bench-streaming: $(STAMP)  ## a stream against stock Beam and a loop without Beam, on the emulator
 	$(BIN)/python benchmarks/streaming.py
+
+bench-flink: flink-parts  ## a Flink cluster against the in-process runner; streams' latency and idle CPU
+	$(BIN)/python benchmarks/flink.py
 
 pictures: $(STAMP)  ## measure and draw the pictures of docs/performance.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

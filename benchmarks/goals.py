@@ -19,7 +19,7 @@ from measure import Sample, Spread
 from ratios import Ratio
 
 ROUNDS = 5
-_SMALL = {1_000_000: 100_000, 5_000_000: 200_000, 50_000_000: 400_000}
+_SMALL = {1_000_000: 100_000, 5_000_000: 200_000, 20_000_000: 300_000, 50_000_000: 400_000}
 
 
 @dataclass(frozen=True)

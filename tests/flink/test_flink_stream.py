@@ -1,0 +1,99 @@
+"""From Pub/Sub through a Flink cluster, while messages keep coming: nothing is lost, whatever dies.
+
+Flink acknowledges what a checkpoint covers, so what came between the last checkpoint and a sudden
+end is scored twice: at most so many seconds of the publisher's rate.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cluster import Cluster
+from emulator import Emulator
+from flink_streams import RATE, Traffic
+from submitted import Submission
+
+Start = Callable[..., Submission]
+
+pytestmark = pytest.mark.timeout(300)
+
+# Between the start of a checkpoint and the notice that it is complete, and the bundles in hand.
+MAX_DUPLICATED_SECS = 5.0
+
+
+@pytest.fixture
+def traffic(emulator: Emulator, start: Start, workdir: Path) -> Iterator[Traffic]:
+    traffic = Traffic(emulator, start, workdir)
+    yield traffic
+    traffic.close()
+
+
+def started(cluster: Cluster, traffic: Traffic, *flags: str) -> tuple[Submission, str]:
+    """A stream that scores what is published, and its job."""
+    known = cluster.rest.jobs()
+    stream = traffic.score(*cluster.flags(*flags))
+    job = cluster.rest.wait_for_job(known)
+    traffic.publish()
+    traffic.wait_for_more(stream, 400)
+    return stream, job
+
+
+def check_end(traffic: Traffic, stream: Submission, title: str, times: int = 1) -> None:
+    """Ends the publisher, and the stream by SIGTERM; holds what came out against what went in."""
+    published = traffic.stop_publishing()
+    traffic.wait_for_all(stream, published)
+    stream.signal(signal.SIGTERM)
+    ended = stream.wait(90)
+    assert ended.code == 0, ended.err
+    traffic.read()
+    most = round(RATE * MAX_DUPLICATED_SECS * times)
+    traffic.account.check(published, max_duplicates=most, title=title)
+    assert traffic.left() == 0
+
+
+def test_a_worker_that_is_killed(cluster: Cluster, traffic: Traffic) -> None:
+    stream, _ = started(cluster, traffic)
+    os.kill(cluster.workers()[0], signal.SIGKILL)
+    traffic.wait_for_more(stream, 1_000)
+    check_end(traffic, stream, "a worker killed")
+
+
+def test_a_taskmanager_that_is_killed_and_replaced(cluster: Cluster, traffic: Traffic) -> None:
+    stream, _ = started(cluster, traffic)
+    pod = next(pod for pod in cluster.pods if pod.workers())
+    pod.taskmanager.kill()
+    time.sleep(3)
+    cluster.replace_taskmanager(pod)
+    traffic.wait_for_more(stream, 1_000)
+    check_end(traffic, stream, "a TaskManager killed")
+
+
+def test_cancelled_and_submitted_afresh(cluster: Cluster, traffic: Traffic) -> None:
+    stream, job = started(cluster, traffic)
+    cluster.rest.cancel(job)
+    assert stream.wait(60).code != 0
+    stream = traffic.score(*cluster.flags())
+    traffic.wait_for_more(stream, 1_000)
+    check_end(traffic, stream, "cancelled")
+
+
+def test_stopped_with_a_savepoint_and_submitted_afresh(cluster: Cluster, traffic: Traffic) -> None:
+    stream, job = started(cluster, traffic)
+    cluster.rest.stop(job)
+    stream.wait(60)
+    stream = traffic.score(*cluster.flags())
+    traffic.wait_for_more(stream, 1_000)
+    check_end(traffic, stream, "stopped with a savepoint")
+
+
+def test_drained_under_load(cluster: Cluster, traffic: Traffic) -> None:
+    stream, job = started(cluster, traffic)
+    stream.signal(signal.SIGTERM)
+    assert stream.wait(90).code == 0
+    assert cluster.rest.state(job) in ("FINISHED", "CANCELED")
+    stream = traffic.score(*cluster.flags())
+    traffic.wait_for_more(stream, 400)
+    check_end(traffic, stream, "drained")
