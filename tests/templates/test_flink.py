@@ -322,6 +322,8 @@ def test_all_versions_of_flink_are_one() -> None:
     found = re.fullmatch(r"flink:((\d+\.\d+)\.\d+)-scala_2\.12-java17", image)
     assert found
     version, minor = found.groups()
+    tested = (ROOT / "tests" / "flink" / "parts.py").read_text()
+    assert f'\nFLINK_VERSION = "{version}"\n' in tested
     for name in PLACES:
         plugin = named(place(name), "ConfigMap", "flink-place")["data"]["FILE_SYSTEM"]
         assert plugin == f"flink-gs-fs-hadoop-{version}.jar"
