@@ -34,8 +34,8 @@ demo-stream: $(STAMP)  ## the same on a live stream, with the Pub/Sub emulator
 test: $(STAMP)  ## the suite that a person waits for; PYTEST_ARGS="-k words" passes arguments on
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
 
-soak: $(STAMP)  ## the crash suite of streams at full length; half an hour
-	$(BIN)/python -m pytest -m soak --timeout 3000 -s tests/crash $(PYTEST_ARGS)
+soak: $(STAMP)  ## the crash suite of streams, and a thousand damaged files of each model format; an hour
+	$(BIN)/python -m pytest -m soak --timeout 3000 -s tests/crash tests/models $(PYTEST_ARGS)
 
 test-image: $(STAMP)  ## what the worker image holds, made in a fresh virtual environment; a few minutes
 	$(BIN)/python -m pytest -m image --timeout 900 tests/templates $(PYTEST_ARGS)

@@ -19,8 +19,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import pyarrow as pa
+
 from .artifact import Artifact
+from .contract import Contract
 from .errors import ContractError, ModelError, UntrustedModelError
+from .example import example_batch
 from .restrict import Rule
 from .trust import Trust
 
@@ -178,10 +182,20 @@ def _result(given: dict[str, Any], artifact: Artifact) -> dict[str, Any]:
         return asdict(format_.describe(artifact))
     trust = Trust(**_with_tuples(given["trust"]))
     features = given["features"]
-    format_.load(
+    model = format_.load(
         artifact, trust, tuple(given["outputs"]), tuple(features) if features is not None else None
     )
+    with suppress(Exception):  # whether it takes such a row is not the question
+        model.score(example_batch(_schema(model.contract)))
     return {}
+
+
+def _schema(contract: Contract) -> pa.Schema:
+    """Columns that the contract may be content with: a damaged model may only crash on a row."""
+    types = {"number": pa.float64(), "text": pa.string(), "any": pa.float64(), "tensor": pa.null()}
+    return pa.schema(
+        [(feature.name, feature.type or types[feature.kind]) for feature in contract.features]
+    )
 
 
 def _send(reply: dict[str, Any], replies: TextIO) -> None:
