@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from .artifact import Artifact
 from .contract import Contract
-from .errors import ModelError
+from .errors import ContractError, ModelError
 from .estimator_contract import contract_of
 from .estimator_parts import is_sklearns_own, steps_of
 from .features import to_model_input
@@ -44,10 +44,19 @@ class EstimatorModel:
         """Loads the estimator in a model file and derives its contract."""
         estimator, notes = load_estimator(artifact, trust)
         info = ModelInfo.of(artifact, "skops" if is_skops(artifact) else "pickle", notes)
-        _check_estimator(estimator, info)
-        offered = [output for output in OUTPUTS if hasattr(estimator, output)]
-        check_outputs(outputs, offered, info.name, type(estimator).__name__)
-        return cls(estimator, info, contract_of(estimator, features, info.name), outputs)
+        try:
+            _check_estimator(estimator, info)
+            offered = [output for output in OUTPUTS if hasattr(estimator, output)]
+            check_outputs(outputs, offered, info.name, type(estimator).__name__)
+            return cls(estimator, info, contract_of(estimator, features, info.name), outputs)
+        except (ContractError, ModelError):
+            raise
+        except Exception as error:  # an estimator that lacks a part of itself raises anything
+            raise ModelError(
+                f"model {info.uri} holds a {type(estimator).__name__} that cannot be used: "
+                f"{type(error).__name__}: {error}. The file may be damaged, or made by other "
+                "versions of its libraries."
+            ) from error
 
     def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Turns the contract's columns of a batch into the asked outputs."""

@@ -386,3 +386,13 @@ def test_what_is_no_estimator(held: Any):
 def test_an_estimator_that_is_not_fitted(estimator: Any):
     with pytest.raises(ModelError, match="that is not fitted: save it after fit"):
         load(estimator)
+
+
+def test_an_estimator_that_lacks_a_part_of_itself():
+    broken = LogisticRegression().fit(FRAME, TWO)
+    del broken.class_weight
+    with pytest.raises(ModelError) as raised:
+        load(broken)
+    assert str(raised.value).startswith(
+        "model models/churn.joblib holds a LogisticRegression that cannot be used: AttributeError: "
+    )
