@@ -109,13 +109,15 @@ def _matrix(
     """The names and the values of maps, one for each row; float32, as ZipMap gives them."""
     _check_rows(port, (len(maps),), num_rows)
     names = classes or tuple(maps[0])
+    matrix = np.empty((len(names), num_rows), np.float32)
     try:
-        values = list(map(itemgetter(*names), maps))
+        for values, name in zip(matrix, names, strict=True):
+            values[:] = np.fromiter(map(itemgetter(name), maps), np.float32, num_rows)
     except KeyError as error:
         raise ModelOutputError(
             f"the graph's output {port.name!r} has no {error} in some row: expected {names}"
         ) from None
-    return names, np.array(values, np.float32).reshape(num_rows, len(names))
+    return names, matrix.T
 
 
 def _check_rows(port: Port, shape: tuple[int, ...], num_rows: int) -> None:
