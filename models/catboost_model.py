@@ -233,7 +233,7 @@ def _describe(artifact: Artifact) -> Description:
     )
 
 
-CATBOOST = ModelFormat(
+FORMAT = ModelFormat(
     name="catboost",
     title="CatBoost model",
     extensions=(".cbm",),

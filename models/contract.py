@@ -34,6 +34,7 @@ class Feature:
         minimum: the least number that the operator accepts.
         maximum: the greatest number that the operator accepts.
         categories: the only values that the operator accepts.
+        example: a value that the model knows, where it fails on one that it does not know.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Feature:
     minimum: float | None = None
     maximum: float | None = None
     categories: tuple[Category, ...] | None = None
+    example: Category | None = None
 
 
 @dataclass(frozen=True)

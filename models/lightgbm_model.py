@@ -222,7 +222,7 @@ def _describe(artifact: Artifact) -> Description:
     )
 
 
-LIGHTGBM = ModelFormat(
+FORMAT = ModelFormat(
     name="lightgbm",
     title="LightGBM model",
     extensions=(".txt",),

@@ -20,9 +20,9 @@ FORMATS: tuple[ModelFormat, ...] = (
     estimator_format.SKOPS,
     estimator_format.PICKLE,
     onnx_model.FORMAT,
-    catboost_model.CATBOOST,
-    lightgbm_model.LIGHTGBM,
-    xgboost_model.XGBOOST,
+    catboost_model.FORMAT,
+    lightgbm_model.FORMAT,
+    xgboost_model.FORMAT,
 )
 
 # Models that are no file but code: whether a URI names one, how to load it.

@@ -16,7 +16,8 @@ so that is what the matrix is of.
 A category is found by its name among those that the model learned, which it keeps since 3.1. A row
 with one that it never saw becomes a dead letter. XGBoost says of itself that it fails then, but
 3.2 does so only for what sorts behind all that it knows: anything else it silently takes for the
-next in order. A file without categories takes their codes, as numbers.
+next in order. Names that are not ASCII it stores cut short when it is trained on a data frame: they
+are not found again, which a note says. A file without categories takes their codes, as numbers.
 
 Threads share one booster, one call at a time: a call uses all cores already (or
 `OMP_NUM_THREADS`), so a second one beside it would only oversubscribe them. `inplace_predict`
@@ -25,14 +26,16 @@ itself would be safe without the lock, but for a linear booster.
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .artifact import Artifact
 from .category_codes import category_codes
-from .contract import Contract, Feature, is_text
+from .contract import Category, Contract, Feature, Kind, is_text
 from .errors import ModelError
 from .feature_names import named_features
 from .features import to_matrix
@@ -92,6 +95,7 @@ class XGBoostModel:
         predictor = _open(xgboost, file, artifact)
         booster = predictor if file.wrapper is None else predictor.get_booster()
         categories = {} if file.is_linear else _categories(booster, names)
+        info = replace(info, notes=(*info.notes, *_category_notes(categories)))
         contract = _contract(file, names, categories)
         methods = _methods(xgboost, predictor, file)
         return cls(methods, info, contract, outputs, categories)
@@ -151,18 +155,37 @@ def _categories(booster: Any, names: tuple[str, ...]) -> dict[str, pa.Array]:
     return {name: values for name, (_, values) in pairs if values is not None}
 
 
+def _category_notes(categories: dict[str, pa.Array]) -> tuple[str, ...]:
+    texts = {name: values for name, values in categories.items() if is_text(values.type)}
+    cut = [name for name, values in texts.items() if not pc.all(pc.string_is_ascii(values)).as_py()]
+    if not cut:
+        return ()
+    return (
+        f"XGBoost may have cut categories of {', '.join(cut)} short that are not ASCII: a row with "
+        "one of these becomes a dead letter",
+    )
+
+
 def _contract(
     file: XGBoostFile, names: tuple[str, ...], categories: dict[str, pa.Array]
 ) -> Contract:
     """A `DMatrix` refuses infinities, a wrapper's `inplace_predict` takes them."""
     infinite = file.wrapper is not None and not file.is_linear
-    features = [
-        Feature(name, "text", infinite=True)
-        if name in categories and is_text(categories[name].type)
-        else Feature(name, "number", infinite=infinite)
-        for name in names
-    ]
-    return Contract(tuple(features), "frame" if categories else "matrix")
+
+    def feature(name: str) -> Feature:
+        known = categories.get(name)
+        kind: Kind = "text" if known is not None and is_text(known.type) else "number"
+        example = None if known is None else _example(known)
+        return Feature(name, kind, infinite=infinite or kind == "text", example=example)
+
+    return Contract(tuple(map(feature, names)), "frame" if categories else "matrix")
+
+
+def _example(categories: pa.Array) -> Category | None:
+    """One of the categories; of text one that is whole."""
+    if is_text(categories.type):
+        categories = categories.filter(pc.string_is_ascii(categories))
+    return categories[0].as_py() if len(categories) else None
 
 
 def _methods(xgboost: Any, predictor: Any, file: XGBoostFile) -> dict[str, _Predict]:
@@ -242,7 +265,7 @@ def _describe(artifact: Artifact) -> Description:
     )
 
 
-XGBOOST = ModelFormat(
+FORMAT = ModelFormat(
     name="xgboost",
     title="XGBoost model",
     extensions=(".ubj", ".json"),

@@ -289,8 +289,11 @@ def _output_schema(sink: Sink, schema: pa.Schema, outputs: list[pa.Field]) -> pa
 
 def _probe(schema: pa.Schema, loaded: Loaded) -> list[pa.Field]:
     version = pa.field("model_version", pa.dictionary(pa.int32(), pa.string()))
+    contract = loaded.model.contract
+    named = {feature.name: feature.example for feature in contract.features}
+    known = {name: example for name, example in named.items() if example is not None}
     try:
-        return list(loaded.score(example_batch(_as_taken(schema, loaded.model.contract))).schema)
+        return list(loaded.score(example_batch(_as_taken(schema, contract), known)).schema)
     except ModelOutputError:
         raise
     except Exception:  # the model's own code: any row but a made-up one may be fine

@@ -21,7 +21,7 @@ from booster_tables import (
 
 from scoreline.models import ContractError, ModelError, Trust
 from scoreline.models.artifact import Artifact
-from scoreline.models.catboost_model import CATBOOST, CatBoostModel
+from scoreline.models.catboost_model import FORMAT, CatBoostModel
 from scoreline.models.model_format import Description
 from scoreline.models.registry import format_of
 
@@ -120,7 +120,7 @@ ASK = {
 
 
 def check(artifact: Artifact, model: Any, frame: pd.DataFrame, seed_frame: pd.DataFrame) -> None:
-    for output in CATBOOST.describe(artifact).outputs:
+    for output in FORMAT.describe(artifact).outputs:
         loaded = load(artifact, output)
         for batch in arrangements(seed_frame):
             expected = ASK[output](model, trained(batch, frame))
@@ -163,7 +163,7 @@ def test_the_names_of_outputs(saved: Any):
 @pytest.mark.parametrize("make", MODELS | NUMBERS_ONLY)
 def test_the_classes_are_the_librarys(saved: Any, make: str):
     model = (MODELS | NUMBERS_ONLY)[make](FRAME)
-    classes = CATBOOST.describe(saved(model)).classes
+    classes = FORMAT.describe(saved(model)).classes
     assert list(classes or ()) == [str(name) for name in model.classes_]
 
 
@@ -261,7 +261,7 @@ def test_a_column_of_vectors(saved: Any):
     model = classifier(frame, target(FRAME, 2), embedding_features=["v"])
     batch = batch_of(FRAME).append_column("v", pa.array(list(vectors)))
     artifact = saved(model)
-    assert "embedding columns: v" in CATBOOST.describe(artifact).notes
+    assert "embedding columns: v" in FORMAT.describe(artifact).notes
     assert_identical(load(artifact, "predict_proba").score(batch), model.predict_proba(frame))
 
 
@@ -277,13 +277,13 @@ def test_an_output_that_the_model_lacks(saved: Any):
 
 
 def test_a_file_is_told_from_its_content(saved: Any):
-    assert format_of(Artifact("m.bin", saved(MODELS["binary"](FRAME)).data)) is CATBOOST
+    assert format_of(Artifact("m.bin", saved(MODELS["binary"](FRAME)).data)) is FORMAT
 
 
 def test_what_a_file_says_of_itself(saved: Any, monkeypatch: pytest.MonkeyPatch):
     artifact = saved(MODELS["multi-class, named"](MIXED, **COLUMNS))
     monkeypatch.setitem(sys.modules, "catboost", None)
-    assert CATBOOST.describe(artifact) == Description(
+    assert FORMAT.describe(artifact) == Description(
         kind="CatBoost classifier",
         features=tuple(MIXED.columns),
         outputs=("predict", "predict_proba", "raw_score"),
@@ -319,7 +319,7 @@ def test_a_file_that_was_cut_short(saved: Any):
     for length in (4, 9, 100, 1000):
         short = Artifact(artifact.uri, artifact.data[:length])
         with pytest.raises(ModelError, match="the file is damaged or cut short"):
-            CATBOOST.describe(short)
+            FORMAT.describe(short)
         with pytest.raises(ModelError, match="the file is damaged or cut short"):
             load(short)
     with pytest.raises(ModelError, match="cannot load model"):

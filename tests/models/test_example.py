@@ -37,3 +37,11 @@ def test_one_row_of_any_type(type_: pa.DataType, value: object):
     assert batch.schema == schema.remove_metadata()
     assert batch.schema.metadata is None
     assert batch.to_pylist() == [{"x": value}]
+
+
+def test_values_that_are_known():
+    words = pa.dictionary(pa.int8(), pa.string())
+    schema = pa.schema([("plan", words), ("zone", pa.int32()), ("x", pa.float64())])
+    batch = example_batch(schema, {"plan": "gold", "zone": 30.0})
+    assert batch.to_pylist() == [{"plan": "gold", "zone": 30, "x": 0.0}]
+    assert batch.schema == schema

@@ -22,7 +22,7 @@ from booster_tables import (
 
 from scoreline.models import ContractError, ModelError, ModelOutputError, Trust
 from scoreline.models.artifact import Artifact
-from scoreline.models.lightgbm_model import LIGHTGBM, LightGBMModel
+from scoreline.models.lightgbm_model import FORMAT, LightGBMModel
 from scoreline.models.model_format import Description
 from scoreline.models.registry import format_of
 
@@ -205,13 +205,13 @@ def test_an_output_that_the_model_lacks():
 
 
 def test_a_file_is_told_from_its_content():
-    assert format_of(Artifact("m.bin", saved(of_objective("binary", FRAME)).data)) is LIGHTGBM
+    assert format_of(Artifact("m.bin", saved(of_objective("binary", FRAME)).data)) is FORMAT
 
 
 def test_what_a_file_says_of_itself(monkeypatch: pytest.MonkeyPatch):
     artifact = saved(of_objective("multiclass", MIXED))
     monkeypatch.setitem(sys.modules, "lightgbm", None)
-    assert LIGHTGBM.describe(artifact) == Description(
+    assert FORMAT.describe(artifact) == Description(
         kind="LightGBM booster",
         features=tuple(MIXED.columns),
         outputs=("predict", "predict_proba", "raw_score"),
@@ -252,7 +252,7 @@ def test_what_is_damaged(old: bytes, new: bytes):
     assert old in data
     broken = Artifact("m.txt", data.replace(old, new))
     with pytest.raises(ModelError, match=r"m\.txt.*the file is damaged or cut short"):
-        LIGHTGBM.describe(broken)
+        FORMAT.describe(broken)
     with pytest.raises(ModelError, match="the file is damaged or cut short"):
         load(broken)
 

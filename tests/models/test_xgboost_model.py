@@ -27,7 +27,7 @@ from scoreline.models import ContractError, ModelError, Trust
 from scoreline.models.artifact import Artifact
 from scoreline.models.model_format import Description
 from scoreline.models.registry import format_of
-from scoreline.models.xgboost_model import XGBOOST, XGBoostModel
+from scoreline.models.xgboost_model import FORMAT, XGBoostModel
 
 xgboost = pytest.importorskip("xgboost", reason="needs scoreline[xgboost]")
 
@@ -119,7 +119,7 @@ CASES = [
 
 
 def outputs_of(artifact: Artifact) -> tuple[str, ...]:
-    return XGBOOST.describe(artifact).outputs
+    return FORMAT.describe(artifact).outputs
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
@@ -244,6 +244,20 @@ def test_an_unknown_category_fails_its_row_as_in_the_library(saved: Any):
             model.score(batch_of(strange))
 
 
+def test_categories_that_are_not_ascii(saved: Any):
+    names = ["gold", "größe", "zé"]  # the library stores the last two as «größ» and «ez» and a bit
+    frame = FRAME.assign(plan=pd.Categorical(names * 100, categories=pd.Index(names, dtype=object)))
+    model = load(saved(train(frame, target(FRAME))))
+    assert model.info.notes == (
+        "XGBoost may have cut categories of plan short that are not ASCII: a row with one of these "
+        "becomes a dead letter",
+    )
+    gold = frame.assign(plan="gold")
+    assert model.score(batch_of(gold)).num_rows == len(frame)
+    with pytest.raises(ValueError, match="the model has never seen the category 'größe'"):
+        model.score(batch_of(frame))
+
+
 def test_infinities_are_refused_as_in_the_library(saved: Any):
     booster = train(FRAME, target(FRAME))
     infinite = FRAME.assign(b=np.inf)
@@ -279,14 +293,14 @@ def test_an_output_that_the_model_lacks(saved: Any):
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_a_file_is_told_from_its_content(saved: Any, extension: str):
     artifact = saved(train(FRAME, target(FRAME)), extension)
-    assert format_of(Artifact("model.bin", artifact.data)) is XGBOOST
+    assert format_of(Artifact("model.bin", artifact.data)) is FORMAT
     assert bytes(train(FRAME, target(FRAME)).save_raw(extension))[:1] == b"{"
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_what_a_file_says_of_itself(saved: Any, extension: str):
     classifier = xgboost.XGBClassifier(**FEW).fit(MIXED, target(MIXED, 3))
-    assert XGBOOST.describe(saved(classifier, extension)) == Description(
+    assert FORMAT.describe(saved(classifier, extension)) == Description(
         kind="gbtree booster, written by the scikit-learn classifier",
         features=tuple(MIXED.columns),
         outputs=("predict", "predict_proba", "raw_score"),
@@ -299,7 +313,7 @@ def test_what_a_file_says_of_itself(saved: Any, extension: str):
 def test_a_description_needs_no_library(saved: Any, monkeypatch: pytest.MonkeyPatch):
     artifact = saved(train(FRAME, target(FRAME)))
     monkeypatch.setitem(__import__("sys").modules, "xgboost", None)
-    assert XGBOOST.describe(artifact).features == NUMBERS
+    assert FORMAT.describe(artifact).features == NUMBERS
     with pytest.raises(ModelError, match=r"Install it: pip install 'scoreline\[xgboost\]'"):
         load(artifact)
 
@@ -324,7 +338,7 @@ def test_a_file_that_was_cut_short(saved: Any, extension: str):
     for length in (30, len(artifact.data) // 2, len(artifact.data) - 1):
         short = Artifact(artifact.uri, artifact.data[:length])
         with pytest.raises(ModelError, match="the file is damaged or cut short"):
-            XGBOOST.describe(short)
+            FORMAT.describe(short)
         with pytest.raises(ModelError, match="the file is damaged or cut short"):
             load(short)
 
