@@ -114,9 +114,18 @@ def _make_job_server(path: Path) -> None:
 
 
 def _make_prism(path: Path) -> None:
-    module = f"github.com/apache/beam/sdks/v2/go/cmd/prism@{PRISM_VERSION}"
+    _install("go/cmd/prism", path)
+
+
+def _make_boot(path: Path) -> None:
+    _install("python/container", path)
+
+
+def _install(folder: str, path: Path) -> None:
+    """Builds a program of Beam's; Go names it after its folder."""
+    module = f"github.com/apache/beam/sdks/v2/{folder}@{PRISM_VERSION}"
     _run(["go", "install", module], GOBIN=str(path.parent / "bin"))
-    (path.parent / "bin" / "prism").rename(path)
+    (path.parent / "bin" / Path(folder).name).rename(path)
 
 
 def _run(words: Sequence[str], **environment: str) -> None:
@@ -147,7 +156,8 @@ JOB_SERVER = Part(
     _make_job_server,
 )
 PRISM = Part("Prism", f"prism-{PRISM_VERSION}", ("go",), _make_prism)
-PARTS = (FLINK, JOB_SERVER, PRISM)
+BOOT = Part("boot program of Beam's workers", f"boot-{PRISM_VERSION}", ("go",), _make_boot)
+PARTS = (FLINK, JOB_SERVER, PRISM, BOOT)
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from parts import FLINK, JOB_SERVER
+from parts import BOOT, FLINK, JOB_SERVER
 from processes import Running, free_port, listens
 from rest import Rest
 from running import numbers, write
@@ -126,9 +126,8 @@ class _Starter:
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
-    reasons = [
-        reason for reason in (FLINK.missing(), JOB_SERVER.missing(), kustomize.missing()) if reason
-    ]
+    found = [part.missing() for part in (FLINK, JOB_SERVER, BOOT)]
+    reasons = [reason for reason in (*found, kustomize.missing()) if reason]
     if reasons and os.environ.get("SCORELINE_REQUIRE_SERVICES") == "1":
         pytest.fail("; ".join(reasons))
     if reasons:
@@ -213,12 +212,14 @@ def runbook() -> str:
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Iterator[str]:
-    """The address of a pool of workers, started as in the worker image."""
+    """The address of a pool of workers, with the boot program and the variable of the worker image."""
     port = free_port("127.0.0.1")
     module = "apache_beam.runners.worker.worker_pool_main"
-    words = [sys.executable, "-m", module, f"--service_port={port}"]
+    boot = f"--container_executable={BOOT.path}"
+    words = [sys.executable, "-m", module, f"--service_port={port}", boot]
     path = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
-    running = Running("workers", words, tmp_path, {"PATH": path})
+    variables = {"PATH": path, "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1"}
+    running = Running("workers", words, tmp_path, variables)
     try:
         running.wait_until(lambda: listens("127.0.0.1", port), "an open port")
         yield f"localhost:{port}"
