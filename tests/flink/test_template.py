@@ -212,7 +212,7 @@ def runbook() -> str:
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Iterator[str]:
-    """The address of a pool of workers, with the boot program and the variable of the worker image."""
+    """The address of a pool of workers, with the worker image's boot program and variable."""
     port = free_port("127.0.0.1")
     module = "apache_beam.runners.worker.worker_pool_main"
     boot = f"--container_executable={BOOT.path}"

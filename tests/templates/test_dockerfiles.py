@@ -5,9 +5,11 @@ import re
 import subprocess
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from apache_beam.utils.subprocess_server import JavaJarServer
 from dockerfile import Built, build, context, expand, read_dockerfile
+from running import numbers, write
 
 import scoreline
 
@@ -144,11 +146,15 @@ class TestTheSteps:
             name for name in installed if name.startswith("scoreline")
         }
 
-    def test_scoreline_runs_in_it(self, built: Built, tmp_path: Path) -> None:
+    def test_it_scores(self, built: Built, classifier_file: Path, tmp_path: Path) -> None:
         assert run(built, "scoreline", "--version") == f"scoreline {scoreline.__version__}\n"
-        (tmp_path / "job.yaml").write_text("name: x\n")
         found = run(built, "python", "-c", "import scoreline; print(scoreline.__file__)")
         assert found.startswith(str(built.root / "opt" / "venv"))
+        write(tmp_path / "in.parquet", numbers(1_000))
+        model = ("--model", str(classifier_file), "--allow-pickle")
+        places = ("--input", str(tmp_path / "in.parquet"), "--output", str(tmp_path / "out"))
+        run(built, "scoreline", "score", *model, *places)
+        assert pq.read_table(tmp_path / "out").num_rows == 1_000
 
     def test_the_pool_starts_in_it(self, built: Built) -> None:
         """As boot starts it: `python` of this environment, which has the module."""
