@@ -81,12 +81,28 @@ def parse(artifact: Artifact) -> Any:
     """
     onnx = require("onnx", "onnx", artifact)
     try:
-        return onnx.ModelProto.FromString(artifact.data)
+        model = onnx.ModelProto.FromString(artifact.data)
     except Exception as error:  # protobuf's own, of which each implementation has another
-        raise ModelError(
-            f"cannot load model {artifact.uri}: it starts as an ONNX file, but is cut short or "
-            f"damaged ({error}). Copy or export it again."
-        ) from None
+        raise damaged(artifact, error) from None
+    if any(isinstance(text, bytes) for text in _texts(model)):
+        raise damaged(artifact, "a name in it is no text")
+    return model
+
+
+def damaged(artifact: Artifact, why: Exception | str) -> ModelError:
+    """The error for a file that is ONNX, but broken."""
+    return ModelError(
+        f"cannot load model {artifact.uri}: it starts as an ONNX file, but is cut short or "
+        f"damaged ({why}). Copy or export it again."
+    )
+
+
+def _texts(model: Any) -> Iterator[Any]:
+    """All names and the like; protobuf gives one that is no UTF-8 as bytes."""
+    for message in _messages(model):
+        for field, value in message.ListFields() if _kind(message) != "TensorProto" else ():
+            if field.type == field.TYPE_STRING:
+                yield from [value] if isinstance(value, str | bytes) else value
 
 
 def check_self_contained(artifact: Artifact, trust: Trust) -> None:

@@ -12,7 +12,14 @@ from .contract import Contract
 from .errors import ContractError, ModelError, ModelOutputError
 from .model import ModelInfo
 from .model_format import Description, ModelFormat, require
-from .onnx_file import check_self_contained, custom_domains, external_data, is_onnx, parse
+from .onnx_file import (
+    check_self_contained,
+    custom_domains,
+    damaged,
+    external_data,
+    is_onnx,
+    parse,
+)
 from .onnx_graph import Graph, Port, graph_of
 from .onnx_inputs import Feed, contract_of, feeds_of, to_inputs
 from .onnx_outputs import offered, to_output_columns, wanted_ports
@@ -59,7 +66,7 @@ class OnnxModel:
     ) -> "OnnxModel":
         """Makes a session of the very bytes of a file, after a look at what they hold."""
         check_self_contained(artifact, trust)
-        graph = graph_of(parse(artifact))
+        graph = _graph(artifact, parse(artifact))
         feeds = feeds_of(graph, features, artifact.name)
         ports = wanted_ports(graph, outputs, artifact.name)
         info = ModelInfo.of(artifact, FORMAT.name, _notes(graph, artifact.name))
@@ -87,6 +94,13 @@ class OnnxModel:
         return [_joined(parts) for parts in zip(*pieces, strict=True)]
 
 
+def _graph(artifact: Artifact, model: Any) -> Graph:
+    try:
+        return graph_of(model)
+    except Exception as error:  # a graph that nobody would make, such as one with absurd numbers
+        raise damaged(artifact, error) from None
+
+
 def _session(artifact: Artifact, graph: Graph) -> Any:
     """Opens a session in which nothing but the file's bytes counts.
 
@@ -105,7 +119,12 @@ def _session(artifact: Artifact, graph: Graph) -> Any:
     # A file may be ONNX to us and at the same time onnxruntime's own format to onnxruntime.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
-        return runtime.InferenceSession(artifact.data, options, providers=["CPUExecutionProvider"])
+        return runtime.InferenceSession(
+            artifact.data,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # to the same provider; it would print that on stdout
+        )
     except Exception as error:  # each of its errors has a class of its own
         opsets = ", ".join(f"{name} {version}" for name, version in graph.opsets.items())
         raise ModelError(
@@ -176,7 +195,7 @@ def _notes(graph: Graph, model_name: str) -> tuple[str, ...]:
 
 def _describe(artifact: Artifact) -> Description:
     model = parse(artifact)
-    graph = graph_of(model)
+    graph = _graph(artifact, model)
     producer, version = graph.made_by
     notes = [
         f"takes {', '.join(map(str, graph.inputs))}",

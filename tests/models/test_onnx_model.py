@@ -9,6 +9,7 @@ import onnxruntime
 import pandas as pd
 import pyarrow as pa
 import pytest
+from fuzz import REFUSED, check_damaged
 from onnx import helper
 from onnx_models import (
     BOOL,
@@ -196,13 +197,13 @@ def test_slices_are_scored_for_themselves(start: int, rows: int):
     assert identical(scored["probability_no"], probabilities[:, 0])
 
 
-@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("size", [1, 7, 500])
 def test_across_batch_sizes_a_few_units_in_the_last_place(size: int):
-    frame = numbers(3000, np.float32)
+    frame = numbers(1000, np.float32)
     model = exported(LogisticRegression().fit(FRAME, WORDS), FRAME, zipmap=False)
     loaded = load(model, *BOTH, features=NAMES)
     whole = loaded.score(batch_of(frame))
-    starts = range(0, 3000, size)
+    starts = range(0, 1000, size)
     parts = [loaded.score(batch_of(frame).slice(start, size)) for start in starts]
     pieces = pa.Table.from_batches(parts).combine_chunks().to_batches()[0]
     assert pieces["prediction"] == whole["prediction"]
@@ -390,3 +391,18 @@ def test_a_file_says_what_it_is_without_a_session(monkeypatch: pytest.MonkeyPatc
         "gives output_label: string[?], output_probability: maps[]",
     )
     assert 'metadata feature_names: ["a", "b", "c", "d"]' in said.notes
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        exported(LogisticRegression().fit(FRAME, WORDS), FRAME),
+        exported(RandomForestClassifier(3, max_depth=3, random_state=0).fit(FRAME, WORDS), FRAME),
+    ],
+    ids=["linear", "forest"],
+)
+def test_damaged_files(model: Any):
+    ends = check_damaged(
+        FORMAT, artifact(model), batch_of(FRAME), mutations=150, outputs=BOTH, features=NAMES
+    )
+    assert ends[REFUSED] > 50

@@ -100,7 +100,7 @@ def test_one_of_beams_own_handlers(
 
 
 @pytest.mark.parametrize("uri", ["writes_a_marker:predict", "beam:writes_a_marker:handler"])
-@pytest.mark.parametrize("verb", ["score", "check", "run"])
+@pytest.mark.parametrize("verb", ["score", "check", "run", "inspect"])
 def test_code_is_not_imported_without_leave(
     scoreline: Callable[..., Ended],
     workdir: Path,
@@ -112,6 +112,8 @@ def test_code_is_not_imported_without_leave(
     words = ("--model", uri, "--input", "in.parquet", "--output", "out", "--allow-pickle")
     if verb == "score":
         ended = scoreline("score", *words)
+    elif verb == "inspect":
+        ended = scoreline("model", "inspect", uri)
     else:
         (workdir / "job.yaml").write_text(scoreline("score", *words, "--print-job").out)
         ended = scoreline(verb, "job.yaml")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hostile_onnx
 import joblib
 import numpy as np
 import skops.io
@@ -122,6 +123,12 @@ def skops_of_a_method(marker: Path) -> bytes:
     return zipped({"schema.json": json.dumps(node).encode()})
 
 
+def elsewhere(make: Callable[[str], Any], location: str) -> bytes:
+    """An ONNX file that wants the bytes of another, in one of the places where it can."""
+    data: bytes = make(location).SerializeToString()
+    return data
+
+
 HOSTILE: dict[str, Builder] = {
     **{f"reducing{extension}": reducing for extension in EXTENSIONS},
     "protocol_0.pkl": lambda marker: reducing(marker, 0),
@@ -144,4 +151,10 @@ HOSTILE: dict[str, Builder] = {
     "self_trusting.skops": skops_that_trusts_itself,
     "pickled_array.skops": skops_with_a_pickle,
     "method.skops": skops_of_a_method,
+    **{
+        f"{make.__name__}.onnx": lambda marker, make=make: elsewhere(make, f"../../{marker.name}")  # type: ignore[misc]
+        for make in hostile_onnx.PLACES
+    },
+    "absolute.onnx": lambda marker: elsewhere(hostile_onnx.in_a_sub_graph, str(marker)),
+    "custom.onnx": lambda marker: hostile_onnx.with_a_custom_operator().SerializeToString(),
 }
