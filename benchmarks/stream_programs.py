@@ -18,10 +18,11 @@ PULL_THREADS = 4
 _HERE = Path(__file__).parent
 _SCORELINE = str(Path(sysconfig.get_path("scripts")) / "scoreline")
 _KEEP = ("--keep", "tx_id,sent")
-_PULL = ("--pull-threads", str(PULL_THREADS))
 
 
-def stream(program: str, emulator: Emulator, folder: Path, *more: str) -> Command:
+def stream(
+    program: str, emulator: Emulator, folder: Path, *more: str, pull_threads: int = PULL_THREADS
+) -> Command:
     """Turns a program into its command; `more` are arguments for the program.
 
     Args:
@@ -29,10 +30,12 @@ def stream(program: str, emulator: Emulator, folder: Path, *more: str) -> Comman
         emulator: where its messages come from and go to.
         folder: for what it writes beside them.
         more: further arguments.
+        pull_threads: how many pull at a time.
     """
+    pull = ("--pull-threads", str(pull_threads))
     argv = {
-        "scoreline": lambda: (_SCORELINE, *score_words(folder)),
-        "stream-loop": lambda: (*script("stream_loop.py"), *_ends(INPUT, OUTPUT_TOPIC), *_PULL),
+        "scoreline": lambda: (_SCORELINE, *score_words(folder), *pull),
+        "stream-loop": lambda: (*script("stream_loop.py"), *_ends(INPUT, OUTPUT_TOPIC), *pull),
         "stock-stream": lambda: (*script("stock_stream.py"), *_ends(INPUT, OUTPUT_TOPIC)),
     }[program]()
     return Command(program, (*argv, *more), environment=emulator.environment)
@@ -43,7 +46,7 @@ def score_words(folder: Path) -> tuple[str, ...]:
     ends = _ends(f"pubsub://{INPUT}", f"pubsub://{OUTPUT_TOPIC}")
     types = ("--input-format", "json", "--types", "tx_id=int64,sent=double")
     left = ("--dead-letters", str(folder / "dead_letters"), "--report", str(folder / "runs"))
-    return ("score", "--allow-pickle", *ends, *types, *left, *_PULL)
+    return ("score", "--allow-pickle", *ends, *types, *left)
 
 
 def bundles(emulator: Emulator, folder: Path, *more: str) -> Command:

@@ -30,7 +30,7 @@ _READY_SECS = 90.0
 _IDLE = ("--stop-when-idle-secs", "5")
 # Several pulls at a time of a backlog of a million make the emulator 90 times slower than one, and
 # it pauses for seconds.
-_ONE_PULL = ("--pull-threads", "1", "--stop-when-idle-secs", "30")
+_PATIENT = ("--stop-when-idle-secs", "30")
 _PROGRAM_SECS = 900.0
 _LATE_SECS = 1.0  # a publisher that is further behind does not publish at the rate that is claimed
 _SETTLE_SECS = 5.0  # after the start, before idle CPU counts
@@ -136,7 +136,8 @@ def memory(num_messages: int) -> Trial:
     """Has scoreline work off a backlog whose predictions nobody keeps: its peak memory."""
     with _bench(keep_output=False) as bench:
         bench.publish("--backlog", str(num_messages))
-        sample = run(stream("scoreline", bench.emulator, bench.folder, *_ONE_PULL))
+        argv = stream("scoreline", bench.emulator, bench.folder, *_PATIENT, pull_threads=1)
+        sample = run(argv)
         rows = _report(bench)["rows"]
         if rows["predicted"] != num_messages:
             raise RuntimeError(f"scoreline reports {rows} of {num_messages} messages")

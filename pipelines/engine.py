@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from scoreline.transforms.telemetry import Snapshot
 from scoreline.transforms.watch_workers import Expected, WatchWorkers
-from scoreline.transforms.worker_files import WorkerFile, merged, read_workers
+from scoreline.transforms.worker_files import WorkerFile, are_drained, merged, read_workers
 
 from .failure import last_java_cause
 from .flink_cluster import FlinkCluster
@@ -72,6 +72,7 @@ class Engine:
     job_name: str
     _result: Any = None
     _trouble: str = ""
+    _is_drained: bool = False
     _started: float = field(default_factory=time.monotonic)
     _ended: threading.Event = field(default_factory=threading.Event)
     _job_id: str | None = None
@@ -139,13 +140,13 @@ class Engine:
         state = self._cluster.wait(self._job_id)
         if state == "FAILED":
             raise RuntimeError(last_java_cause(self._cluster.cause(self._job_id)))
-        if state != "FINISHED":
+        if state != "FINISHED" and not self._is_drained:
             raise EngineError(
                 f"the job was ended on the cluster: {state.lower()} (job {self._job_id})"
             )
 
     def _watch(self) -> None:
-        """Ends the job if no worker gives a sign of life, or one says that it is not fit."""
+        """Ends the job if no worker gives a sign of life, one is not fit, or all are done."""
         limit = self._started + _FIRST_SIGN_SECS + _LOADS * self.load_secs
         while not self._ended.wait(_LOOK_SECS):
             workers = _workers(self.run_folder)
@@ -154,10 +155,10 @@ class Engine:
                 self._trouble = problems[0]
             elif not workers and time.monotonic() > limit:
                 self._trouble = self._silence()
-            if self._trouble:
+            # Flink keeps a job that has checkpoints for ever, whether its source has ended or not.
+            self._is_drained = self._cluster is not None and are_drained(workers)
+            if self._trouble or self._is_drained:
                 self.cancel()
-                return
-            if workers:
                 return
 
     def _silence(self) -> str:

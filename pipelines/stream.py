@@ -23,7 +23,7 @@ from scoreline.transforms.storage import (
     write_json,
     write_text,
 )
-from scoreline.transforms.telemetry import TELEMETRY, HasSnapshot, Snapshot
+from scoreline.transforms.telemetry import DRAINED, TELEMETRY, HasSnapshot, Snapshot
 from scoreline.transforms.watch_workers import WatchWorkers
 from scoreline.transforms.worker_files import ask_for_drain, forget_drain
 
@@ -198,7 +198,7 @@ class _Stream:
             with status, self.display.stream_status(every_secs, self.telemetry):
                 self._run_pipeline(options)
                 settled = settle(_SETTLE_SECS)
-                TELEMETRY.set_state("drained")
+                TELEMETRY.set_state(DRAINED)
         except Exception as error:  # whatever a worker, a disk or a service raised
             settle(_SETTLE_SECS)
             raise self._failed(error) from error

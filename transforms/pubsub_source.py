@@ -25,7 +25,7 @@ from .messages import message_columns
 from .pubsub_client import check_path
 from .pubsub_feed import Feed, FeedSettings, acknowledge_bundle, wait_until_empty
 from .puller import Pulled
-from .telemetry import TELEMETRY
+from .telemetry import DRAINED, TELEMETRY
 
 _END_SECS = 20.0  # how long a stream that ends waits for what it gave to be acknowledged
 _IDLE_SECS = 1.0  # a bundle costs 4 ms whatever it holds: one a second is 0.4 % of a core
@@ -265,6 +265,8 @@ class PubSubReader(UnboundedReader):
         if not self._taken:
             is_over = time.monotonic() >= self._ends_by
             self._is_done = wait_until_empty(0.0 if is_over else _IDLE_SECS) or is_over
+        if self._is_done:
+            TELEMETRY.set_state(DRAINED)
         return False
 
 

@@ -22,6 +22,7 @@ OUTCOMES: tuple[StreamOutcome, ...] = ("read", "predicted", "dead_lettered", "de
 STARTING = "starting"
 PULLING = "pulling"
 DRAINING = "draining"
+DRAINED = "drained"
 
 
 @dataclass(frozen=True, eq=False)

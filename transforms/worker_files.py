@@ -15,7 +15,7 @@ import numpy as np
 from .latencies import Latencies
 from .processes import is_alive, this_process
 from .storage import exists, join, list_files, read_json, remove, write_json, write_text
-from .telemetry import OUTCOMES, STARTING, Snapshot
+from .telemetry import DRAINED, OUTCOMES, STARTING, Snapshot
 
 _FOLDER = "workers"
 _DRAIN = "drain"
@@ -68,6 +68,15 @@ def read_workers(run_folder: str) -> list[WorkerFile]:
 def is_any_alive(run_folder: str) -> bool:
     """Whether a worker of a run still works for it, whatever became of its launcher."""
     return any(worker.is_alive for worker in read_workers(run_folder))
+
+
+def are_drained(workers: Sequence[WorkerFile]) -> bool:
+    """Whether all that read have done and acknowledged what they had, and pull no more.
+
+    Those that have ended had nothing in hand, or it is redelivered. A worker may have got no reader.
+    """
+    states = {worker.snapshot.state for worker in workers if worker.is_alive}
+    return DRAINED in states and states <= {DRAINED, STARTING}
 
 
 def ask_for_drain(run_folder: str) -> None:

@@ -157,6 +157,26 @@ def test_a_job_on_a_cluster_is_cancelled(
     assert not result.cancelled
 
 
+def test_a_drained_stream_is_ended_on_the_cluster(
+    result: FakeResult, flink: FakeFlink, tmp_path: Path
+) -> None:
+    done = Telemetry()
+    done.set_state("drained")
+    write_worker(str(tmp_path), done.snapshot())
+    flink.answers["/v1/jobs/j"] = {"state": "RUNNING"}
+
+    class Cancelled(dict):  # type: ignore[type-arg]
+        def get(self, path: str, _default: object = None) -> object:
+            if path.endswith("mode=cancel"):
+                self["/v1/jobs/j"] = {"state": "CANCELED"}
+                return {}
+            return super().get(path)
+
+    flink.answers = Cancelled(flink.answers)
+    on(flink, tmp_path).run(nothing)
+    assert ("PATCH", "/v1/jobs/j?mode=cancel") in flink.asked
+
+
 def test_cancelling_what_was_never_sent_does_nothing(tmp_path: Path) -> None:
     engine(tmp_path).cancel()
 

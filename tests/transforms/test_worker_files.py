@@ -7,6 +7,7 @@ import pytest
 from scoreline.transforms.storage import read_json, write_json
 from scoreline.transforms.telemetry import Telemetry
 from scoreline.transforms.worker_files import (
+    are_drained,
     ask_for_drain,
     forget_drain,
     is_any_alive,
@@ -91,6 +92,22 @@ def test_the_state_that_says_most_is_the_state_of_all(tmp_path: Path, telemetry:
     other = replace(one, snapshot=replace(one.snapshot, state="retrying", reason="no answer"))
     found = merged([one, other, one], 1.0, 1.0)
     assert (found.state, found.reason) == ("retrying", "no answer")
+
+
+def test_all_are_drained_when_each_that_lives_is(tmp_path: Path, telemetry: Telemetry) -> None:
+    assert not are_drained([])
+    write_worker(str(tmp_path), telemetry.snapshot())
+    (one,) = read_workers(str(tmp_path))
+    assert not are_drained([one])
+    telemetry.set_state("drained")
+    done = replace(one, snapshot=telemetry.snapshot())
+    assert are_drained([done])
+    assert not are_drained([done, one])
+    dead = replace(one, process=one.process | {"pid_started": "0"})
+    assert are_drained([done, dead])
+    idle = replace(one, snapshot=Telemetry().snapshot())
+    assert are_drained([done, idle])
+    assert not are_drained([idle])
 
 
 def test_a_drain_is_a_file(tmp_path: Path) -> None:
