@@ -19,7 +19,7 @@ from scoreline.transforms.watch_workers import Expected, WatchWorkers
 from scoreline.transforms.worker_files import WorkerFile, are_drained, merged, read_workers
 
 from .failure import last_java_cause
-from .flink_cluster import FlinkCluster
+from .flink_cluster import FlinkCluster, FlinkError
 from .runner_profiles import RunnerProfile
 
 _FIRST_SIGN_SECS = 30.0
@@ -73,7 +73,7 @@ class Engine:
     _result: Any = None
     _trouble: str = ""
     _is_drained: bool = False
-    _started: float = field(default_factory=time.monotonic)
+    _running_since: float | None = None
     _ended: threading.Event = field(default_factory=threading.Event)
     _job_id: str | None = None
 
@@ -95,7 +95,6 @@ class Engine:
             self.run_folder, self.files, Expected.versions_here(*_LIBRARIES.get(self.format, ()))
         )
         build(pipeline, WatchWorkers(expected))
-        self._started = time.monotonic()
         self._result = self._submit(pipeline)
         watching = threading.Thread(target=self._watch, name="scoreline-engine", daemon=True)
         watching.start()
@@ -147,13 +146,15 @@ class Engine:
 
     def _watch(self) -> None:
         """Ends the job if no worker gives a sign of life, one is not fit, or all are done."""
-        limit = self._started + _FIRST_SIGN_SECS + _LOADS * self.load_secs
+        limit = _FIRST_SIGN_SECS + _LOADS * self.load_secs
         while not self._ended.wait(_LOOK_SECS):
+            if self._running_since is None and self._is_running():
+                self._running_since = time.monotonic()
             workers = _workers(self.run_folder)
             problems = [worker.problem for worker in workers if worker.problem]
             if problems:
                 self._trouble = problems[0]
-            elif not workers and time.monotonic() > limit:
+            elif not workers and self._running_secs() > limit:
                 self._trouble = self._silence()
             # Flink keeps a job that has checkpoints for ever, whether its source has ended or not.
             self._is_drained = self._cluster is not None and are_drained(workers)
@@ -161,11 +162,22 @@ class Engine:
                 self.cancel()
                 return
 
+    def _is_running(self) -> bool:
+        """Whether the engine has begun: a job may wait for a slot."""
+        if self._cluster is None:
+            return True
+        with suppress(FlinkError):
+            return self._job_id is not None and self._cluster.state(self._job_id) == "RUNNING"
+        return False
+
+    def _running_secs(self) -> float:
+        return 0.0 if self._running_since is None else time.monotonic() - self._running_since
+
     def _silence(self) -> str:
         pool = self.profile.value("environment_config")
         of_pool = f" Is a worker pool listening at {pool} beside each TaskManager?" if pool else ""
         return (
-            f"no worker has started within {time.monotonic() - self._started:.0f} s: none has "
+            f"no worker has started within {self._running_secs():.0f} s: none has "
             f"written into {self.run_folder}.{of_pool} Can the workers see that folder (a local "
             "path is seen on this machine only), and is scoreline installed there? The engine's "
             "own log says more."
