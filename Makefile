@@ -38,7 +38,7 @@ soak: $(STAMP)  ## the crash suite of streams, and a thousand damaged files of e
 	$(BIN)/python -m pytest -m soak --timeout 3000 -s tests/crash tests/models $(PYTEST_ARGS)
 
 test-image: $(STAMP)  ## what the worker image holds, made in a fresh virtual environment; a few minutes
-	$(BIN)/python -m pytest -m image --timeout 900 tests/templates $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m image --timeout 1800 tests/templates $(PYTEST_ARGS)
 
 test-flink: flink-parts  ## batch and streams on a Flink cluster and on Prism; needs Java 17, Maven, Go
 	$(BIN)/python -m pytest -m flink --timeout 300 tests/flink $(PYTEST_ARGS)

@@ -119,7 +119,7 @@ def run(built: Built, *words: str) -> str:
 
 
 @pytest.mark.image
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 class TestTheSteps:
     """What the steps leave, in a fresh virtual environment. Only the base images are not there."""
 
