@@ -38,13 +38,14 @@ def build(
         limit=source.limit,
         run_id=plan.run_id,
     )
-    batches = read[BATCHES] if watch is None else read[BATCHES] | "WatchWorkers" >> watch
-    conformed = batches | "Conform" >> Conform(prepared.contract, plan.run_id)
+    conformed = read[BATCHES] | "Conform" >> Conform(prepared.contract, plan.run_id)
     predicted = conformed.accepted | "Predict" >> Predict(prepared.handler, plan.run_id)
+    # Beam sets the last steps up first: a worker says that it lives before it loads the model.
+    rows = predicted.accepted if watch is None else predicted.accepted | "WatchWorkers" >> watch
     receipts = (
         read[RECEIPTS],
         *(
-            predicted.accepted | label >> _write_predictions(prepared, plan, number)
+            rows | label >> _write_predictions(prepared, plan, number)
             for number, label in enumerate(sink_labels(len(plan.layouts)))
         ),
         read[DEAD_LETTERS] | "WriteDecodeDeadLetters" >> WriteParts(plan.staging, "dead_lettered"),

@@ -47,15 +47,16 @@ def build_stream(
         run_id=run_id,
     )
     messages = pipeline | "Read" >> ReadPubSub(prepared.source, num_readers)
-    watched = messages if watch is None else messages | "WatchWorkers" >> watch
-    decoded = watched | "Decode" >> decode
+    decoded = messages | "Decode" >> decode
     rows = decoded.accepted
     if spec.deduplicate_by is not None:
         deduplicate = Deduplicate(spec.deduplicate_by, spec.deduplicate_secs)
         rows = rows | "Deduplicate" >> deduplicate
     conformed = rows | "Conform" >> Conform(prepared.contract, run_id)
     predicted = conformed.accepted | "Predict" >> Predict(prepared.handler, run_id)
-    refused = _write_predictions(predicted.accepted, prepared, run_id)
+    # Beam sets the last steps up first: a worker says that it lives before it loads the model.
+    scored = predicted.accepted if watch is None else predicted.accepted | "WatchWorkers" >> watch
+    refused = _write_predictions(scored, prepared, run_id)
     write_dead_letters = partial(_write_dead_letters, prepared=prepared, run_id=run_id)
     write_dead_letters(decoded.dead_letters, "Decode")
     write_dead_letters(conformed.dead_letters, "Conform")

@@ -25,6 +25,7 @@ from .runner_profiles import RunnerProfile
 _FIRST_SIGN_SECS = 30.0
 _LOADS = 3.0  # how often as long as here a model may take to load on a worker that is busy
 _LOOK_SECS = 0.5
+_GRACE_SECS = 5.0  # for an engine that ends a drained stream by itself, as Prism does
 _SNAPSHOT_SECS = 2.0
 
 # What decides how a model of each format predicts: it has to be the same on the workers.
@@ -103,7 +104,8 @@ class Engine:
         except Exception as error:
             if self._trouble:
                 raise EngineError(self._trouble) from error
-            raise
+            if not self._is_drained:
+                raise
         finally:
             self._ended.set()
         if self._trouble:
@@ -157,7 +159,8 @@ class Engine:
             elif not workers and self._running_secs() > limit:
                 self._trouble = self._silence()
             # Flink keeps a job that has checkpoints for ever, whether its source has ended or not.
-            self._is_drained = self._cluster is not None and are_drained(workers)
+            if are_drained(workers):
+                self._is_drained = self._cluster is not None or not self._ended.wait(_GRACE_SECS)
             if self._trouble or self._is_drained:
                 self.cancel()
                 return

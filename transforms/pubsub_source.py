@@ -267,6 +267,7 @@ class PubSubReader(UnboundedReader):
             self._is_done = wait_until_empty(0.0 if is_over else _IDLE_SECS) or is_over
         if self._is_done:
             TELEMETRY.set_state(DRAINED)
+        self._tell()
         return False
 
 

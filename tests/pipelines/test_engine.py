@@ -68,6 +68,27 @@ def test_a_job_of_which_no_worker_starts_is_ended(
     assert result.cancelled
 
 
+def test_a_drained_stream_is_ended_where_the_engine_goes_on(
+    result: FakeResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_GRACE_SECS", 0.1)
+    result.ends = fail  # Beam calls a job that was cancelled a failure
+    (one := Telemetry()).set_state("drained")
+    write_worker(str(tmp_path), one.snapshot())
+    engine(tmp_path).run(nothing)
+    assert result.cancelled
+
+
+def test_a_drained_stream_may_end_by_itself(
+    result: FakeResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one := Telemetry()).set_state("drained")
+    write_worker(str(tmp_path), one.snapshot())
+    threading.Timer(0.2, result.over.set).start()
+    engine(tmp_path).run(nothing)
+    assert not result.cancelled
+
+
 def test_a_worker_that_is_not_fit_ends_the_job(result: FakeResult, tmp_path: Path) -> None:
     result.ends = fail  # as a job does whose worker raises
     write_worker(str(tmp_path), TELEMETRY.snapshot(), "the worker on h has python 3.2")

@@ -261,6 +261,7 @@ def test_a_drain_ends_the_stream_and_hands_back_what_was_not_given(open_reader, 
     assert settle(5)
     assert (fake.acknowledged, fake.handed_back) == (given, waiting)
     assert TELEMETRY.snapshot().state == "drained"
+    assert TELEMETRY.snapshot().messages_in_hand == 0
 
 
 def test_a_stream_does_not_end_while_a_bundle_is_open_or_not_acknowledged(
