@@ -37,7 +37,8 @@ def started(cluster: Cluster, traffic: Traffic, *flags: str) -> tuple[Submission
     stream = traffic.score(*cluster.flags(*flags))
     job = cluster.rest.wait_for_job(known)
     traffic.publish()
-    traffic.wait_for_more(stream, 400)
+    traffic.wait_for_more(stream, 400)  # what has gathered while the job started
+    traffic.wait_for_more(stream, 600)
     return stream, job
 
 
