@@ -311,3 +311,42 @@ def test_a_row_is_refused_once_for_the_first_reason():
         (1, "missing_value"),
         (2, "out_of_range"),
     ]
+
+
+WHOLE = Feature("x", nullable=False, infinite=False, type=pa.int32())
+
+
+def test_integers_are_never_rounded():
+    column = pa.array(["3", "2.5", "many", None, "1e12"])
+    found = check(column, WHOLE)
+    assert [(each.row, each.code, each.message) for each in found.violations[:3]] == [
+        (1, "unsafe_cast", "column 'x': 2.5 is no int32"),
+        (2, "unsafe_cast", "column 'x': 'many' is no number"),
+        (3, "null_value", "column 'x': a missing value, which the model refuses: fill it in"),
+    ]
+    assert found.violations[3].message == "column 'x': 1000000000000.0 is no int32"
+    assert found.casts["x"].equals(pa.array([3, None, None, None, None], pa.int32()))
+    assert check(pa.array([1, 2], pa.int32()), WHOLE) == Conformance({}, ())
+
+
+def test_lists_have_the_shape_of_the_tensor():
+    tensor = Feature("x", "tensor", type=pa.list_(pa.list_(pa.int64(), 2), 1))
+    column = pa.array([[[1, 2]], [[1]], None, [[1, None]], [[3, 4]], [[0.5, 1]]])
+    found = check(column, tensor)
+    assert [(each.row, each.code) for each in found.violations] == [
+        (1, "wrong_shape"),
+        (2, "null_value"),
+        (3, "null_value"),
+        (5, "unsafe_cast"),
+    ]
+    assert found.violations[0].message == (
+        f"column 'x': lists of another length than those of {tensor.type}, which the model takes"
+    )
+    assert found.violations[3].message == "column 'x': a value in the list is no int64"
+    words = Feature("x", "tensor", type=pa.list_(pa.string(), 2))
+    assert codes(pa.array([["a", "b"], ["a", None], ["a"]]), words) == [
+        (1, "null_value"),
+        (2, "wrong_shape"),
+    ]
+    floats = Feature("x", "tensor", type=pa.list_(pa.float32(), 2))
+    assert codes(pa.array([[1.0, None], [float("nan"), 2.0]]), floats) == []
