@@ -52,6 +52,22 @@ def value_type_of(type_: pa.DataType) -> pa.DataType:
     return type_
 
 
+def loose_type(tensor: pa.DataType) -> pa.DataType:
+    """The type that rows of a tensor have in text such as JSON: lists of any length, wide values.
+
+    >>> loose_type(tensor_type(pa.float32(), (2,)))
+    ListType(list<item: double>)
+    """
+    type_ = value_type_of(tensor)
+    if pa.types.is_floating(type_):
+        type_ = pa.float64()
+    elif pa.types.is_integer(type_):
+        type_ = pa.int64()
+    for _ in shape_of(tensor):
+        type_ = pa.list_(type_)
+    return type_
+
+
 def may_hold(type_: pa.DataType, tensor: pa.DataType) -> bool:
     """Whether a column of a type can hold rows of a tensor: nested as it is, or flat.
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from scoreline.models.contract import Contract
 from scoreline.models.handler import ColumnarModelHandler
 from scoreline.models.model import Model
+from scoreline.models.tensors import loose_type
 from scoreline.transforms.decode import Decode
 from scoreline.transforms.deduplicate import MESSAGE_ID
 from scoreline.transforms.formats.messages import RAW_COLUMN, MessageReading
@@ -112,8 +113,8 @@ def _payload_schema(job: Job, contract: Contract) -> tuple[pa.Schema, frozenset[
     added = {*spec.attributes, spec.message_id, spec.publish_time}
     for feature in contract.features:
         default = pa.float64() if feature.kind == "number" else pa.string()
-        if feature.kind == "tensor":
-            default = feature.type
+        if feature.kind == "tensor" and feature.type is not None:
+            default = loose_type(feature.type)
         if feature.name not in added:
             types.setdefault(feature.name, default)
     known = set(types)

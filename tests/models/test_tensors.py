@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoreline.models.tensors import (
+    loose_type,
     may_hold,
     shape_of,
     tensor_type,
@@ -84,6 +85,13 @@ def test_values_belong_to_their_rows():
     values, rows = values_of(pa.array([[[1], [2, 3]], None, [[]], [[4]]]))
     assert values.to_pylist() == [1, 2, 3, 4]
     assert rows.tolist() == [0, 0, 0, 3]
+
+
+def test_types_of_text_are_wide_and_of_any_length():
+    assert loose_type(tensor_type(pa.float16(), (2, 3))) == pa.list_(pa.list_(pa.float64()))
+    assert loose_type(tensor_type(pa.int8(), (None,))) == pa.list_(pa.int64())
+    assert loose_type(tensor_type(pa.string(), (1,))) == pa.list_(pa.string())
+    assert loose_type(tensor_type(pa.bool_(), (1,))) == pa.list_(pa.bool_())
 
 
 @given(st.data())

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from onnx_models import FLOAT, INT64, passing
+from places import Places, rows_in
 from running import NUMBERS, Ended, numbers, write
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
@@ -234,3 +235,24 @@ def test_the_name_does_not_matter(
     customers.to_parquet("in.parquet")
     assert score("--keep", "id", model="churn.joblib", trust="").code == 0
     assert pq.read_table("out").num_rows == ROWS
+
+
+def test_a_stream_of_lists_and_integers(score: Score, workdir: Path, places: Places) -> None:
+    """Nobody says what messages hold: the types are the graph's."""
+    model = passing(("image", FLOAT, [None, 2]), ("n", INT64, [None]))
+    (workdir / "m.onnx").write_bytes(model.SerializeToString())
+    rows = [
+        {"image": [0.5, 1], "n": 7},
+        {"image": [0.5], "n": 7},
+        {"image": [0.5, 1], "n": 7.5},
+        {"image": [2, 3], "n": 9007199254740993},
+    ]
+    places.publish([json.dumps(row).encode() for row in rows])
+    flags = ("--stop-when-idle-secs", "0.3", "--max-dead-letter-ratio", "1")
+    ended = score(*flags, model="m.onnx", input=places.uri, output="live", trust="")
+    assert ended.code == 0, ended.err
+    (row,) = rows_in("live")
+    assert row["image_out"] == [0.5, 1.0]
+    assert row["n_out"] == 7
+    dead = pq.read_table("live/_dead_letters")
+    assert sorted(dead["error_code"].to_pylist()) == ["unsafe_cast", "unsafe_cast", "wrong_shape"]
