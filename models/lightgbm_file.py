@@ -2,16 +2,21 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 
 from .artifact import Artifact
 from .errors import ModelError
+from .tree_shape import check_children, check_features
 
 _STARTS = (b"tree\nversion=", b"tree\r\nversion=")
 _CATEGORIES_KEY = "pandas_categorical:"
 _PROBABILITIES = ("binary", "multiclass", "multiclassova")  # objectives that have classes
+_BY_CATEGORY = 1  # a bit of a node's decision type
 # What LightGBM calls the columns of a matrix without names.
 _MADE_UP = "Column_{}"
 # How a feature that was trained as categorical lists the codes it saw; a number has a range.
@@ -80,14 +85,15 @@ def read_lightgbm_file(artifact: Artifact) -> LightGBMFile:
 
 
 def _read(text: str) -> LightGBMFile:
-    header = _header(text)
+    header = _pairs(text[: text.find("\nTree=")])
     names = tuple(header["feature_names"].split())
     infos = header["feature_infos"].split()
     num_features = int(header["max_feature_idx"]) + 1
     if not len(names) == len(infos) == num_features:
         raise ValueError(f"{len(names)} names and {len(infos)} ranges of {num_features} features")
-    if "\nend of trees" not in text:
-        raise ValueError("the end of the trees is missing")
+    trees = _trees(text, [int(size) for size in header.get("tree_sizes", "").split()])
+    for tree in trees:
+        _check_tree(_pairs(tree), num_features)
     objective = next(iter(header.get("objective", "").split()), "")
     made_up = tuple(_MADE_UP.format(number) for number in range(num_features))
     return LightGBMFile(
@@ -96,18 +102,68 @@ def _read(text: str) -> LightGBMFile:
         names=None if names == made_up else names,
         num_features=num_features,
         num_classes=2 if objective == "binary" else int(header["num_class"]),
-        num_trees=len(header.get("tree_sizes", "").split()),
+        num_trees=len(trees),
         version=header["version"],
         categories=_categories(text),
         categorical=tuple(i for i, info in enumerate(infos) if _CODES.fullmatch(info)),
     )
 
 
-def _header(text: str) -> dict[str, str]:
-    """The `key=value` lines before the first tree."""
-    head = text[: text.find("\nTree=")]
-    pairs = (line.partition("=") for line in head.splitlines())
+def _pairs(text: str) -> dict[str, str]:
+    """The `key=value` lines of a part: of the head, or of a tree."""
+    pairs = (line.partition("=") for line in text.splitlines())
     return {key: value for key, equals, value in pairs if equals}
+
+
+def _trees(text: str, sizes: list[int]) -> list[str]:
+    """The texts of the trees, cut as LightGBM cuts them: where the sizes in the head say, if any."""
+    if "\nend of trees" not in text:
+        raise ValueError("the end of the trees is missing")
+    if not sizes:
+        return text.split("\nTree=")[1:]
+    starts = [text.find("\nTree=") + 1]
+    for size in sizes:
+        starts.append(starts[-1] + size)
+    trees = [text[start:end] for start, end in pairwise(starts)]
+    if not all(tree.startswith(f"Tree={number}\n") for number, tree in enumerate(trees)):
+        raise ValueError("a tree does not start where the head says")
+    if not text.startswith("end of trees", starts[-1]):
+        raise ValueError("the trees do not end where the head says")
+    return trees
+
+
+def _check_tree(tree: Mapping[str, str], num_features: int) -> None:
+    num_leaves = int(tree["num_leaves"])
+    num_splits = num_leaves - 1
+    if num_splits == 0:
+        return  # a constant
+    keys = ("left_child", "right_child", "split_feature", "decision_type")
+    left, right, features, decisions = (np.array(tree[key].split(), np.int64) for key in keys)
+    if not len(left) == len(right) == len(features) == len(decisions) == num_splits > 0:
+        raise ValueError("the parts of a tree are of different length")
+    if len(tree["threshold"].split()) != num_splits:
+        raise ValueError("the parts of a tree are of different length")
+    if len(tree["leaf_value"].split()) != num_leaves:
+        raise ValueError("a tree has another number of leaves than it says")
+    children = np.concatenate([left, right])
+    children = np.where(children < 0, num_splits - 1 - children, children)  # -1 is the first leaf
+    check_children(children, num_splits + num_leaves)
+    check_features(features, num_features)
+    _check_categories(tree, decisions)
+
+
+def _check_categories(tree: Mapping[str, str], decisions: np.ndarray) -> None:
+    """A split by categories has the number of a set of them for its threshold."""
+    sets = np.array(tree["threshold"].split(), np.float64)[decisions & _BY_CATEGORY != 0]
+    num_sets = int(tree["num_cat"])
+    if not len(sets):
+        return
+    bounds = np.array(tree["cat_boundaries"].split(), np.int64)
+    bits = len(tree["cat_threshold"].split())
+    if len(bounds) != num_sets + 1 or not (sets.min() >= 0 and sets.max() < num_sets):
+        raise ValueError("a tree splits by a set of categories that it does not have")
+    if bounds[0] != 0 or bounds[-1] != bits or (np.diff(bounds) < 0).any():
+        raise ValueError("a tree's sets of categories are out of bounds")
 
 
 def _categories(text: str) -> tuple[pa.Array, ...]:

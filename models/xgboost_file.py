@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .artifact import Artifact
 from .errors import ModelError
+from .tree_shape import check_children, check_features
 from .ubjson import parse_ubjson
 
 _STARTS_JSON = re.compile(rb'\s*\{\s*"(learner|version)"\s*:')
 _STARTS_UBJSON = re.compile(rb"\{(i|U|I\0|l\0\0\0|L\0\0\0\0\0\0\0)\x07(learner|version)[{\[]")
+_LEAF = -1  # in place of a child
 CATEGORICAL = "c"  # among the types of features
 PROBABILITIES = ("binary:logistic", "multi:softprob")  # objectives whose predictions are these
 
@@ -94,15 +98,21 @@ def _read(document: Any) -> XGBoostFile:
     sizes = learner["learner_model_param"]
     names = tuple(map(str, learner.get("feature_names", ())))
     booster = learner["gradient_booster"]
+    num_features = int(sizes["num_feature"])
+    if names and len(names) != num_features:
+        raise ValueError(f"{len(names)} names of {num_features} features")
+    trees = booster.get("gbtree", booster).get("model", {}).get("trees", ())
+    for tree in trees:
+        _check_tree(tree, num_features)
     return XGBoostFile(
         wrapper=_wrapper(learner.get("attributes", {})),
         booster=str(booster["name"]),
         objective=objective,
         names=names or None,
         types=tuple(map(str, learner.get("feature_types", ()))),
-        num_features=int(sizes["num_feature"]),
+        num_features=num_features,
         num_classes=_num_classes(objective, int(sizes["num_class"])),
-        num_trees=_num_trees(booster),
+        num_trees=len(trees),
         version=".".join(str(int(number)) for number in document["version"]),
     )
 
@@ -121,6 +131,15 @@ def _num_classes(objective: str, written: int) -> int:
     return written
 
 
-def _num_trees(booster: Mapping[str, Any]) -> int:
-    trees = booster.get("gbtree", booster).get("model", {}).get("trees", ())
-    return len(trees)
+def _check_tree(tree: Mapping[str, Any], num_features: int) -> None:
+    left, right, features = (
+        np.asarray(tree[key], np.int64)
+        for key in ("left_children", "right_children", "split_indices")
+    )
+    if not len(left) == len(right) == len(features) == int(tree["tree_param"]["num_nodes"]):
+        raise ValueError("the parts of a tree are of different length")
+    if not np.array_equal(left == _LEAF, right == _LEAF):
+        raise ValueError("a node of a tree has one child only")
+    splits = left != _LEAF
+    check_children(np.concatenate([left[splits], right[splits]]), len(left))
+    check_features(features[splits], num_features)

@@ -92,9 +92,7 @@ class XGBoostModel:
         info = ModelInfo.of(artifact, "xgboost", notes)
         check_outputs(outputs, file.outputs, info.name, file.objective)
         names = named_features(file.names, file.num_features, features, info.name)
-        predictor = _open(xgboost, file, artifact)
-        booster = predictor if file.wrapper is None else predictor.get_booster()
-        categories = {} if file.is_linear else _categories(booster, names)
+        predictor, categories = _open(xgboost, file, artifact, names)
         info = replace(info, notes=(*info.notes, *_category_notes(categories)))
         contract = _contract(file, names, categories)
         methods = _methods(xgboost, predictor, file)
@@ -122,8 +120,10 @@ class XGBoostModel:
         return codes
 
 
-def _open(xgboost: Any, file: XGBoostFile, artifact: Artifact) -> Any:
-    """The wrapper that wrote the file, or a bare booster."""
+def _open(
+    xgboost: Any, file: XGBoostFile, artifact: Artifact, names: tuple[str, ...]
+) -> tuple[Any, dict[str, pa.Array]]:
+    """The wrapper that wrote the file, or a bare booster; and the categories that it learned."""
     wrappers = {
         "classifier": "XGBClassifier",
         "regressor": "XGBRegressor",
@@ -132,13 +132,14 @@ def _open(xgboost: Any, file: XGBoostFile, artifact: Artifact) -> Any:
     predictor = getattr(xgboost, wrappers.get(file.wrapper or "", "Booster"))()
     try:
         predictor.load_model(bytearray(artifact.data))
+        booster = predictor if file.wrapper is None else predictor.get_booster()
+        return predictor, {} if file.is_linear else _categories(booster, names)
     except Exception as error:  # whatever the file's content provokes
         raise ModelError(
             f"cannot load model {artifact.uri}: {type(error).__name__}: {_first_line(error)}. The "
             "file may be damaged, or made by another XGBoost than the installed "
             f"{xgboost.__version__}."
         ) from error
-    return predictor
 
 
 def _first_line(error: Exception) -> str:

@@ -1,7 +1,10 @@
 """Tables for the tests of boosters, and how their columns may come."""
 
+import base64
+import pickle
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,3 +121,17 @@ def assert_same_in_threads(
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+class _Touching:
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.marker,)
+
+
+def pickles_as_text(marker: Path) -> list[str]:
+    """Pickles that touch the marker when they are loaded, as text that a file's fields can hold."""
+    plain = pickle.dumps(_Touching(marker), protocol=0).decode()
+    return [plain, base64.b64encode(pickle.dumps(_Touching(marker))).decode()]

@@ -16,8 +16,10 @@ from booster_tables import (
     assert_same_in_threads,
     batch_of,
     numbers,
+    pickles_as_text,
     target,
 )
+from fuzz import check_damaged
 
 from scoreline.models import ContractError, ModelError, Trust
 from scoreline.models.artifact import Artifact
@@ -336,3 +338,22 @@ def test_eight_threads_share_one_model(saved: Any):
     batches = [batch_of(mixed(200, seed)) for seed in range(8)]
     expected = [model.score(batch) for batch in batches]
     assert_same_in_threads(model, batches, expected)
+
+
+def test_damaged_files(saved: Any):
+    artifact = saved(MODELS["multi-class, named"](MIXED, **COLUMNS))
+    check_damaged(FORMAT, artifact, batch_of(MIXED.head(20)), mutations=60)
+
+
+def test_a_pickle_in_the_metadata_is_text_and_no_more(saved: Any, tmp_path: Path):
+    marker = tmp_path / "ran"
+    model = MODELS["binary"](FRAME)
+    expected = load(saved(model)).score(batch_of(FRAME))
+    for text in pickles_as_text(marker):
+        for key in ("handle", "train_finish_time", "model_guid", "training"):
+            model.get_metadata()[key] = text
+        artifact = saved(model)
+        assert text.encode() in artifact.data
+        FORMAT.describe(artifact)
+        assert load(artifact).score(batch_of(FRAME)).equals(expected)
+    assert not marker.exists()

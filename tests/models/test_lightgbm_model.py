@@ -1,6 +1,8 @@
 """LightGBM's predictions are its own, to the bit, whatever the batch looks like."""
 
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,10 @@ from booster_tables import (
     batch_of,
     mixed,
     numbers,
+    pickles_as_text,
     target,
 )
+from fuzz import check_damaged
 
 from scoreline.models import ContractError, ModelError, ModelOutputError, Trust
 from scoreline.models.artifact import Artifact
@@ -58,9 +62,9 @@ OBJECTIVES = {
 }
 
 
-def of_objective(objective: str, frame: pd.DataFrame, **params: Any) -> Any:
+def of_objective(objective: str, frame: pd.DataFrame, rounds: int = 6, **params: Any) -> Any:
     more, classes = OBJECTIVES[objective]
-    return train(frame, target(frame, classes), objective=objective, **more, **params)
+    return train(frame, target(frame, classes), rounds, objective=objective, **more, **params)
 
 
 @pytest.mark.parametrize("frame", [FRAME, MIXED], ids=["numbers", "categories"])
@@ -269,3 +273,65 @@ def test_eight_threads_share_one_model():
     batches = [batch_of(mixed(200, seed)) for seed in range(8)]
     expected = [model.score(batch) for batch in batches]
     assert_same_in_threads(model, batches, expected)
+
+
+def test_damaged_files():
+    artifact = saved(of_objective("multiclass", MIXED, rounds=2))
+    check_damaged(FORMAT, artifact, batch_of(MIXED.head(20)), mutations=30)
+
+
+def test_a_pickle_in_a_parameter_is_text_and_no_more(tmp_path: Path):
+    marker = tmp_path / "ran"
+    data = saved(of_objective("regression", FRAME)).data
+    payload = pickles_as_text(marker)[1].encode()
+    for old, new in (
+        (b"[boosting: gbdt]", b"[boosting: gbdt]\n[handle: " + payload + b"]"),
+        (b"label_index=0", b"label_index=0\nhandle=" + payload),
+    ):
+        assert old in data
+        artifact = Artifact("m.txt", data.replace(old, new))
+        FORMAT.describe(artifact)
+        assert load(artifact).score(batch_of(FRAME)).num_rows == len(FRAME)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("left_child", "0"), ("left_child", "99"), ("right_child", "-99"), ("num_leaves", "4")),
+        *(
+            ("split_feature", "99"),
+            ("threshold", "1 2"),
+            ("leaf_value", "12345"),
+            ("num_leaves", "0"),
+        ),
+    ],
+)
+def test_a_tree_that_is_no_tree(key: str, value: str):
+    text = saved(of_objective("regression", FRAME)).data.decode()
+    old = re.search(rf"^{key}=\S+.*$", text, re.MULTILINE)
+    assert old
+    rest = old[0].partition("=")[2].split(" ", 1)[1:] if value.strip("-").isdigit() else []
+    broken = text.replace(old[0], f"{key}={' '.join([value, *rest])}", 1)
+    with pytest.raises(ModelError, match="the file is damaged or cut short"):
+        load(Artifact("m.txt", broken.encode()))
+
+
+def test_trees_whose_sizes_the_head_does_not_say():
+    data = saved(of_objective("regression", FRAME)).data
+    without = re.sub(rb"tree_sizes=.*\n", b"", data)
+    expected = load(Artifact("m.txt", data)).score(batch_of(FRAME))
+    assert load(Artifact("m.txt", without)).score(batch_of(FRAME)).equals(expected)
+    assert FORMAT.describe(Artifact("m.txt", without)).notes[1] == "6 trees"
+    with pytest.raises(ModelError, match="the file is damaged or cut short"):
+        load(Artifact("m.txt", without.replace(b"left_child=", b"left_child=9")))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("cat_boundaries=0", "cat_boundaries=7"), ("num_cat=", "num_cat=9")]
+)
+def test_sets_of_categories_that_are_not_there(old: str, new: str):
+    text = saved(of_objective("regression", MIXED)).data.decode()
+    assert old in text
+    with pytest.raises(ModelError, match="the file is damaged or cut short"):
+        load(Artifact("m.txt", text.replace(old, new).encode()))

@@ -20,8 +20,10 @@ from booster_tables import (
     batch_of,
     mixed,
     numbers,
+    pickles_as_text,
     target,
 )
+from fuzz import check_damaged
 
 from scoreline.models import ContractError, ModelError, Trust
 from scoreline.models.artifact import Artifact
@@ -358,3 +360,34 @@ def test_categories_that_were_trained_in_another_order(saved: Any):
     booster = train(frame, target(MIXED))
     expected = booster.predict(xgboost.DMatrix(MIXED, enable_categorical=True))
     assert_identical(load(saved(booster)).score(batch_of(MIXED)), expected)
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_damaged_files(saved: Any, extension: str):
+    artifact = saved(train(MIXED, target(MIXED)), extension)
+    check_damaged(FORMAT, artifact, batch_of(MIXED.head(20)), mutations=60)
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_a_pickle_in_an_attribute_is_text_and_no_more(saved: Any, extension: str, tmp_path: Path):
+    marker = tmp_path / "ran"
+    booster = train(FRAME, target(FRAME))
+    expected = load(saved(booster, extension)).score(batch_of(FRAME))
+    for text in pickles_as_text(marker):
+        booster.set_attr(handle=text, best_score=text, scikit_learn=json.dumps({"pickle": text}))
+        artifact = saved(booster, extension)
+        FORMAT.describe(artifact)
+        assert load(artifact).score(batch_of(FRAME)).equals(expected)
+    assert not marker.exists()
+
+
+def test_a_tree_that_is_no_tree(saved: Any):
+    artifact = saved(train(FRAME, target(FRAME)), "json")
+    document = json.loads(artifact.data)
+    tree = document["learner"]["gradient_booster"]["model"]["trees"][0]
+    good = tree["left_children"]
+    for bad in ([*good[:-1], 0], good[:-1], [1, 1, *good[2:]], [10**6, *good[1:]], [-1, *good[1:]]):
+        tree["left_children"] = bad
+        broken = Artifact(artifact.uri, json.dumps(document).encode())
+        with pytest.raises(ModelError, match="the file is damaged or cut short"):
+            load(broken)
