@@ -116,7 +116,7 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 def _trees(text: str, sizes: list[int]) -> list[str]:
-    """The texts of the trees, cut as LightGBM cuts them: where the sizes in the head say, if any."""
+    """The texts of the trees, cut as LightGBM cuts them: where the sizes in the head say."""
     if "\nend of trees" not in text:
         raise ValueError("the end of the trees is missing")
     if not sizes:

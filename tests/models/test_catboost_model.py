@@ -350,7 +350,7 @@ def test_a_pickle_in_the_metadata_is_text_and_no_more(saved: Any, tmp_path: Path
     model = MODELS["binary"](FRAME)
     expected = load(saved(model)).score(batch_of(FRAME))
     for text in pickles_as_text(marker):
-        for key in ("handle", "train_finish_time", "model_guid", "training"):
+        for key in ("handle", "train_finish_time", "model_guid"):
             model.get_metadata()[key] = text
         artifact = saved(model)
         assert text.encode() in artifact.data
