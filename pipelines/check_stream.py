@@ -30,7 +30,7 @@ def check_stream_job(job: Job, beam_flags: Sequence[str]) -> dict[str, Any]:
     """
     profile = stream_profile(job, beam_flags)
     options = beam_options([*beam_flags, *profile.added_flags])
-    prepared = prepare_stream(job)
+    prepared = prepare_stream(job, profile)
     if profile.is_in_process:
         pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
         build_stream(pipeline, prepared, new_run_id())
@@ -90,7 +90,7 @@ def _output(prepared: PreparedStream, number: int) -> dict[str, Any]:
         return {
             "path": sink.path,
             "files": f"part-*{layouts[0].extension}",
-            "flush_secs": sink.flush_secs,
+            "flush_secs": prepared.source.bundle_secs,
             "columns": columns,
         }
     attributes = dict.fromkeys(["model_version", ROW_ID, *(sink.keep or ())])

@@ -146,8 +146,11 @@ class FilesSink(Part):
     row_id: bool = Field(
         False, description="Add a column row_id: which file, which row. A stream always has it."
     )
-    flush_secs: float = Field(
-        1.0, gt=0, description="In a stream, how long rows are gathered for one file."
+    flush_secs: float | None = Field(
+        None,
+        gt=0,
+        description="In a stream, how long rows are gathered for one file; 1 if left out, 5 on "
+        "Flink.",
     )
 
 

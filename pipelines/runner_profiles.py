@@ -20,6 +20,7 @@ _KNOWN = ("DirectRunner", "FnApiRunner", *ENGINES, "DataflowRunner", "SparkRunne
 # A checkpoint is when messages are acknowledged. Each self-checkpoint of a source leaves some
 # state behind in Beam's Flink runner, so more of them would fill it sooner.
 _CHECKPOINT_MILLIS = 1_000
+_FLINK_BUNDLE_SECS = 5.0  # each bundle of a reader leaves 3.3 kB: benchmarks/flink_long.py
 _MIN_BUNDLE_MILLIS, _MAX_BUNDLE_MILLIS = 20, 1_000
 _POOL = "localhost:50000"  # where the side-car of a TaskManager's pod listens
 
@@ -56,6 +57,8 @@ class RunnerProfile:
         num_readers: how many readers a stream's source is spread over.
         acknowledged: when a message of a stream is acknowledged.
         cluster_url: of a Flink cluster that is there already, `http://HOST:PORT`.
+        bundle_secs: how long a reader's bundle lasts, where no sink says it: how often files are
+            flushed, messages acknowledged and an idle reader asked. A second if None.
     """
 
     runner: str
@@ -63,6 +66,7 @@ class RunnerProfile:
     num_readers: int = 1
     acknowledged: str = "when the bundle's sinks have flushed"
     cluster_url: str | None = None
+    bundle_secs: float | None = None
 
     @property
     def is_in_process(self) -> bool:
@@ -118,6 +122,7 @@ def profile_of(
         _num_readers(runner, given, default_parallelism),
         "when a checkpoint completes" if runner == FLINK else "when the bundle is done",
         FlinkCluster.at(given["flink_master"]).url if is_remote_flink(given) else None,
+        _FLINK_BUNDLE_SECS if runner == FLINK else None,
     )
     if is_stream and runner == FLINK:
         _check_checkpoints(profile)

@@ -77,7 +77,7 @@ def run_stream(
     job = job if profile.is_in_process else with_absolute_paths(job)
     run_id = new_run_id()
     options = beam_options([*beam_flags, *engine_flags(profile, run_id)])
-    prepared = prepare_stream(job)
+    prepared = prepare_stream(job, profile)
     layouts = prepared.layouts
     claims = Claims([Claim(layout, run_id, [], is_shared=True) for layout in layouts])
     for note in _recovered(layouts, job):
@@ -98,7 +98,7 @@ def run_stream(
         return stream.run(options)
 
 
-def prepare_stream(job: Job) -> PreparedStream:
+def prepare_stream(job: Job, profile: RunnerProfile) -> PreparedStream:
     """Checks everything that can keep a stream from starting; nothing is pulled or written.
 
     Raises:
@@ -106,7 +106,7 @@ def prepare_stream(job: Job) -> PreparedStream:
     """
     check_schemes(job)
     _check_layouts(layouts_of(job))
-    return check_stream(job)
+    return check_stream(job, profile.bundle_secs)
 
 
 def stream_profile(job: Job, beam_flags: Sequence[str]) -> RunnerProfile:

@@ -29,7 +29,7 @@ from .preflight import contract_of, handler_of, layouts_of, load, output_schemas
 
 T = TypeVar("T")
 
-_FLUSH_SECS = 1.0  # of dead letters, where no sink says otherwise
+_FLUSH_SECS = 1.0  # where neither a sink nor the runner says otherwise
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,12 @@ class PreparedStream:
     output_schemas: tuple[pa.Schema, ...]
 
 
-def check_stream(job: Job) -> PreparedStream:
+def check_stream(job: Job, bundle_secs: float | None = None) -> PreparedStream:
     """Checks a stream against its model and against the service.
+
+    Args:
+        job: as the user gave it.
+        bundle_secs: how long a bundle lasts, where no sink says it; a second if None.
 
     Raises:
         UsageError, ContractError: the job does not fit together, or the service refuses a part.
@@ -88,7 +92,7 @@ def check_stream(job: Job) -> PreparedStream:
         handler=handler,
         contract=contract,
         found=found,
-        source=_source(job, found),
+        source=_source(job, found, bundle_secs),
         reading=_reading(spec, payload, untyped),
         schema=schema,
         keeps=keeps,
@@ -199,13 +203,18 @@ def _describe(spec: SourceSpec) -> Subscription:
     )
 
 
-def _source(job: Job, found: Subscription) -> PubSubSource:
+def _source(job: Job, found: Subscription, bundle_secs: float | None) -> PubSubSource:
     spec = job.messages_source
-    flushes = [sink.flush_secs for sink in job.sinks if isinstance(sink, FilesSink)]
+    flushes = [
+        sink.flush_secs
+        for sink in job.sinks
+        if isinstance(sink, FilesSink) and sink.flush_secs is not None
+    ]
     return PubSubSource(
         spec.subscription,
         deadline_secs=found.ack_deadline_secs,
-        bundle_secs=min(flushes, default=_FLUSH_SECS),
+        bundle_secs=min(flushes, default=bundle_secs or _FLUSH_SECS),
+        idle_secs=bundle_secs,
         max_latency_secs=job.max_latency_secs,
         pull_threads=spec.pull_threads,
         max_messages=spec.max_messages_in_hand,

@@ -29,6 +29,7 @@ from .telemetry import DRAINED, TELEMETRY
 
 _END_SECS = 20.0  # how long a stream that ends waits for what it gave to be acknowledged
 _IDLE_SECS = 1.0  # a bundle costs 4 ms whatever it holds: one a second is 0.4 % of a core
+_LATE_SECS = 1.0  # an idle stream's watermark is so far behind
 _MIN_ROWS, _MAX_ROWS = 100, 5_000  # of a batch; from here on a larger one is hardly cheaper a row
 _SHARE = 0.5  # of the wanted latency that a batch may take; the other half is for it to come
 _SMOOTHING = 0.2  # how fast the estimate of what a row takes follows
@@ -58,6 +59,8 @@ class PubSubSource(UnboundedSource):
         max_lease_secs: how long a message may be in hand.
         stop_when_idle_secs: end when nothing has come for so long; never if None.
         attributes: whether attributes and ordering keys are wanted.
+        idle_secs: how long a reader waits for a message before it says that there is none; a second
+            if None.
         index: tells several readers of one subscription apart.
     """
 
@@ -71,6 +74,7 @@ class PubSubSource(UnboundedSource):
     max_lease_secs: float = 600.0
     stop_when_idle_secs: float | None = None
     attributes: bool = False
+    idle_secs: float | None = None
     index: int = 0
 
     def __post_init__(self) -> None:
@@ -179,7 +183,7 @@ class PubSubReader(UnboundedReader):
         if self._is_full():
             return False  # pulling waits for acknowledgements, and those for the bundle's end
         ends = self._bundle_ends
-        until = time.monotonic() + _IDLE_SECS if ends is None else ends
+        until = time.monotonic() + self._idle_secs if ends is None else ends
         pulled = self._feed.take(self._pace.rows, until)
         if not pulled:
             return self._nothing_came()
@@ -203,7 +207,7 @@ class PubSubReader(UnboundedReader):
         if self._is_done:
             return MAX_TIMESTAMP
         oldest = self._feed.leases.oldest()
-        return Timestamp.of(time.time() - _IDLE_SECS if oldest is None else oldest)
+        return Timestamp.of(time.time() - _LATE_SECS if oldest is None else oldest)
 
     def get_checkpoint_mark(self) -> PubSubMark:
         """Names the messages that were given since the last mark."""
@@ -223,6 +227,10 @@ class PubSubReader(UnboundedReader):
             self._is_closed = True
             taken, self._taken = self._taken, []
             self._feed.leave(taken)
+
+    @property
+    def _idle_secs(self) -> float:
+        return self._source.idle_secs or _IDLE_SECS
 
     def _is_full(self) -> bool:
         """Whether the bundle holds as much as it may: sinks keep what they have to flush."""

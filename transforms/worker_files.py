@@ -73,7 +73,7 @@ def is_any_alive(run_folder: str) -> bool:
 def are_drained(workers: Sequence[WorkerFile]) -> bool:
     """Whether all that read have done and acknowledged what they had, and pull no more.
 
-    Those that have ended had nothing in hand, or it is redelivered. A worker may have got no reader.
+    What those had that have ended is redelivered. A worker may have got no reader.
     """
     states = {worker.snapshot.state for worker in workers if worker.is_alive}
     return DRAINED in states and states <= {DRAINED, STARTING}
