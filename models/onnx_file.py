@@ -118,7 +118,7 @@ def check_self_contained(artifact: Artifact, trust: Trust) -> None:
         raise UntrustedModelError(
             f"model {artifact.uri} refers to data outside of the file, at {_listed(places)}: only "
             "the bytes of the one file are loaded. Save it as one file: "
-            "onnx.save_model(onnx.load(PATH), NEW_PATH, save_as_external_data=False)"
+            "onnx.save_model(onnx.load(PATH), NEW_PATH)"
         )
     domains = custom_domains(model)
     if domains:

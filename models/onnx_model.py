@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from .artifact import Artifact
-from .contract import Contract
+from .contract import Contract, Kind
 from .errors import ContractError, ModelError, ModelOutputError
 from .model import ModelInfo
 from .model_format import Description, ModelFormat, require
@@ -23,6 +23,7 @@ from .onnx_file import (
 from .onnx_graph import Graph, Port, graph_of
 from .onnx_inputs import Feed, contract_of, feeds_of, to_inputs
 from .onnx_outputs import offered, to_output_columns, wanted_ports
+from .restrict import Rule
 from .trust import Trust
 
 _FATAL = 4  # of onnxruntime's log: what it has to say, it raises too
@@ -197,6 +198,7 @@ def _describe(artifact: Artifact) -> Description:
     model = parse(artifact)
     graph = _graph(artifact, model)
     producer, version = graph.made_by
+    contract = _contract(graph, artifact.name)
     notes = [
         f"takes {', '.join(map(str, graph.inputs))}",
         f"gives {', '.join(map(str, graph.outputs))}",
@@ -207,25 +209,43 @@ def _describe(artifact: Artifact) -> Description:
             for place in external_data(model)
         ),
         *(f"custom operators, which are refused: {name}" for name in custom_domains(model)),
+        *(["its columns have no names: give them with --features"] * _is_unnamed_matrix(graph)),
         *_notes(graph, artifact.name),
     ]
     return Description(
         kind={"classifier": "classifier", "predictor": "model", "graph": "graph"}[graph.role],
-        features=_features(graph, artifact.name),
+        features=contract.names if contract is not None else None,
         outputs=offered(graph),
         classes=tuple(map(str, graph.classes)) if graph.classes else None,
         made_with={producer: version} if producer else {},
         notes=tuple(notes),
+        rules=_rules(contract),
     )
 
 
-def _features(graph: Graph, model_name: str) -> tuple[str, ...] | None:
-    """The columns that the file names itself."""
+def _contract(graph: Graph, model_name: str) -> Contract | None:
+    """The contract, as far as the file names its columns itself."""
+    if _is_unnamed_matrix(graph):
+        return None
     try:
-        feeds = feeds_of(graph, None, model_name)
+        return contract_of(graph, feeds_of(graph, None, model_name))
     except (ModelError, ContractError):
         return None
-    return tuple(name for feed in feeds for name in feed.columns)
+
+
+def _is_unnamed_matrix(graph: Graph) -> bool:
+    """Whether the only name in the file is that of a variable of the exporter's."""
+    single = len(graph.inputs) == 1 and graph.feature_names is None
+    return single and graph.inputs[0].row_shape not in ((), (1,))
+
+
+def _rules(contract: Contract | None) -> dict[str, Rule]:
+    features = contract.features if contract is not None else ()
+    kinds: dict[str, Kind | None] = {"number": "number", "text": "text"}
+    return {
+        feature.name: Rule(kinds.get(feature.kind), required=not feature.nullable)
+        for feature in features
+    }
 
 
 FORMAT = ModelFormat(

@@ -44,6 +44,7 @@ from sklearn_models import NAMES, batch_of, classes, identical, mixed, numbers
 from scoreline.models import ContractError, ModelError, ModelOutputError, Trust
 from scoreline.models.artifact import Artifact
 from scoreline.models.onnx_model import FORMAT, num_threads
+from scoreline.models.restrict import Rule
 
 FRAME = numbers(200)
 WORDS = classes(FRAME, ("low", "mid", "high"))
@@ -390,7 +391,22 @@ def test_a_file_says_what_it_is_without_a_session(monkeypatch: pytest.MonkeyPatc
         "takes X: float32[?, 4]",
         "gives output_label: string[?], output_probability: maps[]",
     )
+    assert said.rules == {name: Rule("number") for name in NAMES}
     assert 'metadata feature_names: ["a", "b", "c", "d"]' in said.notes
+
+
+def test_a_file_says_what_its_columns_may_hold_if_it_names_them():
+    said = FORMAT.describe(artifact(mixed_model()))
+    assert said.features == ("a", "b", "plan", "count")
+    assert said.rules == {
+        "a": Rule("number"),
+        "b": Rule("number"),
+        "plan": Rule("text", required=True),
+        "count": Rule("number", required=True),
+    }
+    unnamed = FORMAT.describe(artifact(exported(StandardScaler().fit(FRAME), FRAME)))
+    assert (unnamed.features, unnamed.rules) == (None, {})
+    assert unnamed.notes[-1] == "its columns have no names: give them with --features"
 
 
 @pytest.mark.parametrize(
