@@ -21,6 +21,9 @@ _MAX_PULL = 1_000  # messages of one request: the service's own limit
 # nobody: not for long, then.
 _PULL_SECS = 10.0
 _LAST_PULLS_SECS = 1.0  # what calls in flight get to return: a cancelled one may have leased
+_MANY = 100  # messages of a pull: no more than so many come at once unless they have waited
+_GATHERED = 2_000  # messages that are worth a wait: a batch costs some ms whatever it holds
+_GATHER_SECS = 0.02  # the wait, well below any latency that is wanted
 _MAX_QUEUE = 4_000  # messages that wait for the reader; more would only wait, leased
 
 
@@ -88,14 +91,25 @@ class Puller:
     def take(self, max_messages: int, until: float) -> list[Pulled]:
         """What has come, at most so many messages but at least one pull; waits for the first.
 
+        Of a backlog it waits a little for more: where something waited already, or one pull alone
+        has brought many.
+
         Args:
             max_messages: of all pulls together, if they are several.
             until: by the monotonic clock, when to give nothing.
         """
         taken: list[Pulled] = []
         with self._changed:
+            was_waiting = bool(self._queue)
             timeout_secs = max(0.0, until - time.monotonic())
             self._changed.wait_for(lambda: self._queue or self._stopped, timeout_secs)
+            is_many = bool(self._queue) and len(self._queue[0]) >= _MANY
+            if was_waiting or is_many:  # a backlog: larger batches cost less a row
+                wanted = min(max_messages, _GATHERED, self._max_messages // 4)
+                self._changed.wait_for(
+                    lambda: self._messages >= wanted or self._stopped,
+                    min(_GATHER_SECS, max(0.0, until - time.monotonic())),
+                )
             while not self._stopped and self._queue:
                 if taken and sum(map(len, taken)) + len(self._queue[0]) > max_messages:
                     break

@@ -1,3 +1,4 @@
+import threading
 import time
 
 import pytest
@@ -79,6 +80,35 @@ def test_as_many_are_taken_as_are_asked_for_but_one_pull_at_least(make, fake):
     assert [len(pulled) for pulled in puller.take(1, soon())] == [3]
     assert [len(pulled) for pulled in puller.take(4, soon())] == [2, 2]
     assert [len(pulled) for pulled in puller.take(4, soon())] == [1]
+
+
+def test_of_a_backlog_more_is_waited_for(make, fake, monkeypatch):
+    monkeypatch.setattr(puller_module, "_GATHER_SECS", 5.0)
+    puller, _ = make()
+    fake.deliver(*[b"x"] * 100)
+    timer = threading.Timer(0.1, lambda: fake.deliver(*[b"x"] * 50))
+    timer.start()
+    assert sum(map(len, puller.take(150, soon()))) == 150
+    timer.join()
+
+
+def test_a_few_messages_are_given_at_once(make, fake, monkeypatch):
+    monkeypatch.setattr(puller_module, "_GATHER_SECS", 5.0)
+    puller, _ = make()
+    fake.deliver(*[b"x"] * 99)
+    started = time.monotonic()
+    assert sum(map(len, puller.take(1_000, soon()))) == 99
+    assert time.monotonic() - started < 2
+
+
+def test_what_has_waited_is_a_backlog_and_the_wait_is_short(make, fake, monkeypatch):
+    monkeypatch.setattr(puller_module, "_GATHER_SECS", 0.2)
+    puller, _ = make()
+    fake.deliver(b"x")
+    assert eventually(lambda: fake.parked)
+    started = time.monotonic()
+    assert sum(map(len, puller.take(1_000, soon()))) == 1
+    assert 0.2 <= time.monotonic() - started < 2
 
 
 def test_pulling_stops_at_so_many_messages_in_hand(make, fake):
