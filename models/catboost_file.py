@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .artifact import Artifact
+from .catboost_trees import check_trees
 from .errors import ModelError
 from .flatbuffer import Table
 
@@ -117,6 +118,7 @@ def _read(core: Table) -> CatBoostFile:
     trees = core.table(_CORE_TREES)
     if trees is None:
         raise ValueError("it holds no trees")
+    check_trees(trees)
     info = {pair.text(_KEY): pair.text(_VALUE) or "" for pair in core.tables(_CORE_INFO)}
     features = _features(trees)
     names = tuple(name for name, _ in features)

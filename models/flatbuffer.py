@@ -52,6 +52,17 @@ class Table:
         at = self._field(number)
         return default if at is None else _unpack("<i", self.data, at)
 
+    def integers(self, number: int) -> tuple[int, ...]:
+        """A field that is a vector of 32-bit integers."""
+        start = self._target(number)
+        if start is None:
+            return ()
+        length = _unpack("<I", self.data, start)
+        stop = start + _OFFSET * (length + 1)
+        if stop > len(self.data):
+            raise ValueError(f"a vector of {length} items is longer than the document")
+        return struct.unpack_from(f"<{length}i", self.data, start + _OFFSET)
+
     def tables(self, number: int) -> "list[Table]":
         """A field that is a vector of tables."""
         return [Table(self.data, at) for at in self._targets(number)]

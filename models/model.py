@@ -116,7 +116,7 @@ def is_code(uri: str) -> bool:
 
 
 def _load(ref: ModelRef, *, probe: bool) -> Model:
-    from .registry import format_of, reference_loader
+    from .registry import format_of, load_format, reference_loader
 
     load_reference = reference_loader(ref.uri)
     if load_reference is not None:
@@ -125,7 +125,6 @@ def _load(ref: ModelRef, *, probe: bool) -> Model:
     artifact = read_artifact(ref.uri)
     check_hash(artifact, ref.trust)
     format_ = format_of(artifact)
-    format_.check_trust(artifact, ref.trust)
     if probe and format_.is_native:
         load_apart(format_, artifact, ref.trust, ref.outputs, ref.features)
-    return format_.load(artifact, ref.trust, ref.outputs, ref.features)
+    return load_format(format_, artifact, ref.trust, ref.outputs, ref.features)

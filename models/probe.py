@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import numpy as np
 import pyarrow as pa
 
 from .artifact import Artifact
@@ -37,6 +38,7 @@ _SPARE_BYTES = 6 * 2**30
 _BYTES_PER_CORE = 256 * 2**20
 _TIMES_THE_FILE = 12  # a model in memory, as a multiple of its file
 _MAX_SAID_CHARS = 300
+_NUM_ROWS = 1_000  # made up, to score with a model once it is loaded
 
 # It gets the folder of this package but not its __init__, which would import all of Beam.
 _CHILD = """\
@@ -170,23 +172,30 @@ def answer(given: dict[str, Any]) -> None:
     except Exception as error:  # ours, or whatever a library makes of a damaged file
         is_ours = type(error).__name__ in _ERRORS
         came = str(error) if is_ours else _unreadable(artifact, error)
+        came = _too_large(given) if isinstance(error.__cause__, MemoryError) else came
         reply |= {"error": type(error).__name__ if is_ours else "ModelError", "message": came}
     _send(reply, replies)
 
 
 def _result(given: dict[str, Any], artifact: Artifact) -> dict[str, Any]:
-    from .registry import FORMATS
+    from .registry import FORMATS, load_format
 
     (format_,) = [each for each in FORMATS if each.name == given["format"]]
     if given["action"] == "describe":
         return asdict(format_.describe(artifact))
     trust = Trust(**_with_tuples(given["trust"]))
     features = given["features"]
-    model = format_.load(
-        artifact, trust, tuple(given["outputs"]), tuple(features) if features is not None else None
+    model = load_format(
+        format_,
+        artifact,
+        trust,
+        tuple(given["outputs"]),
+        tuple(features) if features is not None else None,
     )
-    with suppress(Exception):  # whether it takes such a row is not the question
-        model.score(example_batch(_schema(model.contract)))
+    example = example_batch(_schema(model.contract))
+    for rows in (example, _varied(example)):
+        with suppress(Exception):  # whether it takes such rows is not the question
+            model.score(rows)
     return {}
 
 
@@ -196,6 +205,19 @@ def _schema(contract: Contract) -> pa.Schema:
     return pa.schema(
         [(feature.name, feature.type or types[feature.kind]) for feature in contract.features]
     )
+
+
+def _varied(example: pa.RecordBatch) -> pa.RecordBatch:
+    """Many rows with numbers of every size: they take other ways through trees than zeros do."""
+    rng = np.random.default_rng(0)
+    scales = 10.0 ** rng.integers(-3, 7, _NUM_ROWS)
+    columns = [
+        pa.array(rng.normal(size=_NUM_ROWS) * scales)
+        if pa.types.is_float64(column.type)
+        else column.take(pa.array(np.zeros(_NUM_ROWS, np.int64)))
+        for column in example.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, example.schema.names)
 
 
 def _send(reply: dict[str, Any], replies: TextIO) -> None:

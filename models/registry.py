@@ -12,9 +12,10 @@ from . import (
     xgboost_model,
 )
 from .artifact import Artifact
-from .errors import ModelError
+from .errors import ContractError, ModelError
 from .model import Model, ModelRef
 from .model_format import ModelFormat
+from .trust import Trust
 
 FORMATS: tuple[ModelFormat, ...] = (
     estimator_format.SKOPS,
@@ -53,6 +54,31 @@ def format_of(artifact: Artifact) -> ModelFormat:
             "rename it to the extension of what it is."
         )
     return (named if len(found) > 1 else found)[0]
+
+
+def load_format(
+    format_: ModelFormat,
+    artifact: Artifact,
+    trust: Trust,
+    outputs: tuple[str, ...],
+    features: tuple[str, ...] | None,
+) -> Model:
+    """Loads a model of a format that is known.
+
+    Raises:
+        ModelError: it is not trusted, damaged, or of a version that the library cannot read.
+        ContractError: it cannot give the outputs, or its columns have to be named.
+    """
+    try:
+        format_.check_trust(artifact, trust)
+        return format_.load(artifact, trust, outputs, features)
+    except (ModelError, ContractError, MemoryError):
+        raise
+    except Exception as error:  # of a damaged file a library makes what it likes
+        raise ModelError(
+            f"cannot load model {artifact.uri} as {format_.title}: {type(error).__name__}: "
+            f"{error}. The file may be damaged, or made by other versions of its library."
+        ) from error
 
 
 def _titles(formats: tuple[ModelFormat, ...] | list[ModelFormat]) -> str:

