@@ -1,5 +1,4 @@
-"""Damaged files of formats that machine code reads: an error of ours, a model, or a crash of the
-process that tries them, which the launcher then reports."""
+"""A thousand damaged files of each format that machine code reads; each format's test has some."""
 
 from typing import Any
 
@@ -81,14 +80,6 @@ def check(name: str, tmp_path: Any, mutations: int) -> Any:
     rows, features = rows_for(artifact)
     format_ = BY_NAME[name.split(" ")[0]]
     return check_damaged(format_, artifact, rows, mutations=mutations, features=features)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_damaged_files(name: str, tmp_path: Any):
-    mutations = 12 if name == "lightgbm" else 36  # LightGBM crashes on one in three
-    ends = check(name, tmp_path, mutations)
-    assert sum(ends.values()) == mutations
-    assert ends["refused"]
 
 
 @pytest.mark.soak
