@@ -56,19 +56,23 @@ def check_end(traffic: Traffic, stream: Submission, title: str, times: int = 1) 
 
 
 def test_a_worker_that_is_killed(cluster: Cluster, traffic: Traffic) -> None:
-    stream, _ = started(cluster, traffic)
-    os.kill(cluster.workers()[0], signal.SIGKILL)
+    stream, job = started(cluster, traffic)
+    (worker,) = cluster.workers()
+    os.kill(worker, signal.SIGKILL)
     traffic.wait_for_more(stream, 1_000)
+    assert cluster.rest.exceptions(job), "the job did not notice"
+    assert worker not in cluster.workers()
     check_end(traffic, stream, "a worker killed")
 
 
 def test_a_taskmanager_that_is_killed_and_replaced(cluster: Cluster, traffic: Traffic) -> None:
-    stream, _ = started(cluster, traffic)
+    stream, job = started(cluster, traffic)
     pod = next(pod for pod in cluster.pods if pod.workers())
     pod.taskmanager.kill()
     time.sleep(3)
     cluster.replace_taskmanager(pod)
     traffic.wait_for_more(stream, 1_000)
+    assert cluster.rest.exceptions(job), "the job did not notice"
     check_end(traffic, stream, "a TaskManager killed")
 
 
