@@ -9,7 +9,7 @@ CHECKED := $(SOURCES) tests benchmarks demo setup.py
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-stream test test-image test-flink soak soak-flink coverage bench bench-formats bench-streaming bench-flink pictures lint types format clean
+.PHONY: help install demo demo-stream test test-image test-flink soak soak-flink coverage bench bench-formats bench-handlers bench-streaming bench-flink pictures lint types format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ bench: $(STAMP)  ## speed and memory against named alternatives (docs/performanc
 
 bench-formats: $(STAMP)  ## the same for JSON lines, CSV and Avro
 	$(BIN)/python benchmarks/formats.py
+
+bench-handlers: $(STAMP)  ## our handlers against the libraries' own predict; some minutes
+	$(BIN)/python benchmarks/handlers.py
 
 bench-streaming: $(STAMP)  ## a stream against stock Beam and a loop without Beam, on the emulator
 	$(BIN)/python benchmarks/streaming.py

@@ -10,11 +10,12 @@ names: text as it is, whole numbers as they are spelled. One that the model neve
 such, as for CatBoost; a missing category or text CatBoost refuses, so the row becomes a dead
 letter. A missing number or an infinity is taken.
 
-Threads share one model, one call at a time: a call uses all cores already, so a second one beside
-it would only oversubscribe them. CatBoost documents its C++ evaluation as safe to share, its
-Python package not.
+Threads share one model, one call at a time: a call uses all cores already (or `OMP_NUM_THREADS`, as
+the other libraries do), so a second one beside it would only oversubscribe them. CatBoost documents
+its C++ evaluation as safe to share, its Python package not.
 """
 
+import os
 import threading
 from typing import Any
 
@@ -103,7 +104,11 @@ class CatBoostModel:
         data = self._data([batch.column(name) for name in self.contract.names])
         with self._lock:
             results = [
-                self._model.predict(data, prediction_type=self._prediction_types[output])
+                self._model.predict(
+                    data,
+                    prediction_type=self._prediction_types[output],
+                    thread_count=_num_threads(),
+                )
                 for output in self.outputs
             ]
         columns: dict[str, pa.Array] = {}
@@ -135,6 +140,12 @@ class CatBoostModel:
         """The classes, for the columns that are one for each class."""
         by_class = output in ("predict_proba", "raw_score") and result.ndim == 2
         return self._labels if by_class and result.shape[1] == len(self._labels or ()) else None
+
+
+def _num_threads() -> int:
+    """How many threads a call takes; -1 for one on each core, as is CatBoost's own default."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) > 0 else -1
 
 
 def _flat(result: Any) -> np.ndarray:

@@ -73,12 +73,26 @@ def _direct_parts(estimator: Any) -> list[Any]:
 def trained_names(estimator: Any) -> tuple[str, ...] | None:
     """All columns that the estimator was trained on, in order; None if it knows no names."""
     names = _attribute(estimator, "feature_names_in_")
-    return None if names is None else tuple(map(str, names))
+    if names is None:
+        names = _catboost_names(estimator)
+        unnamed = names is None or list(names) == [str(index) for index in range(len(names))]
+        return None if unnamed else tuple(names or ())
+    return tuple(map(str, names))
 
 
 def num_features(estimator: Any) -> int | None:
     """How many columns the estimator was trained on, if it remembers."""
-    return _attribute(estimator, "n_features_in_")
+    names = _catboost_names(estimator)
+    return _attribute(estimator, "n_features_in_") if names is None else len(names)
+
+
+def _catboost_names(estimator: Any) -> list[str] | None:
+    """CatBoost's names of its columns, which are numbers if it was trained on a matrix.
+
+    It has an attribute of its own for them, and its `n_features_in_` is 0 after unpickling.
+    """
+    first = steps_of(estimator)[0]
+    return first.feature_names_ if type(first).__module__.startswith("catboost.") else None
 
 
 def _attribute(estimator: Any, name: str) -> Any:

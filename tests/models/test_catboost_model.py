@@ -357,3 +357,19 @@ def test_a_pickle_in_the_metadata_is_text_and_no_more(saved: Any, tmp_path: Path
         FORMAT.describe(artifact)
         assert load(artifact).score(batch_of(FRAME)).equals(expected)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("2", 2), ("0", -1), ("", -1), ("many", -1)])
+def test_how_many_threads_a_call_takes(
+    saved: Any, monkeypatch: pytest.MonkeyPatch, asked: str, threads: int
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    model = regressor(FRAME, target(FRAME))
+    loaded = load(saved(model))
+    seen = []
+    predict = loaded._model.predict
+    monkeypatch.setattr(
+        loaded._model, "predict", lambda *a, **k: seen.append(k["thread_count"]) or predict(*a, **k)
+    )
+    assert_identical(loaded.score(batch_of(FRAME)), model.predict(FRAME))
+    assert seen == [threads]

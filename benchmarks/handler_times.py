@@ -1,0 +1,28 @@
+"""Turns a model's name and a number of rounds into seconds: ours and the library's, in turns.
+
+::
+
+    python benchmarks/handler_times.py xgboost 9    # prints a line of two numbers for each round
+"""
+
+import sys
+import time
+
+from handler_models import pair_of
+
+
+def main(name: str, rounds: int) -> None:
+    """Checks that both predict the same, then prints how long each takes."""
+    pair = pair_of(name)
+    pair.check()
+    for _ in range(rounds):
+        secs = []
+        for call in (pair.ours, pair.own):
+            began = time.perf_counter()
+            call()
+            secs.append(time.perf_counter() - began)
+        print(*secs, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
