@@ -120,7 +120,7 @@ def _check_type(feature: Feature, type_: pa.DataType, model_name: str) -> None:
     if feature.kind == "any":
         return
     if feature.kind == "tensor":
-        _check_tensor(feature, value_type, model_name)
+        _check_tensor(feature, type_, model_name)
         return
     takes, expected = _TYPES[feature.kind]
     if not takes(value_type):

@@ -112,7 +112,11 @@ def check_self_contained(artifact: Artifact, trust: Trust) -> None:
     or at an address of its memory. An operator may be one of a library of machine code.
     """
     del trust  # there is no reason to allow that: what is loaded would not be what was hashed
-    model = parse(artifact)
+    check_parsed(artifact, parse(artifact))
+
+
+def check_parsed(artifact: Artifact, model: Any) -> None:
+    """See `check_self_contained`; for who has the parsed file at hand."""
     places = external_data(model)
     if places:
         raise UntrustedModelError(

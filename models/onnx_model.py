@@ -13,6 +13,7 @@ from .errors import ContractError, ModelError, ModelOutputError
 from .model import ModelInfo
 from .model_format import Description, ModelFormat, require
 from .onnx_file import (
+    check_parsed,
     check_self_contained,
     custom_domains,
     damaged,
@@ -66,8 +67,10 @@ class OnnxModel:
         features: tuple[str, ...] | None,
     ) -> "OnnxModel":
         """Makes a session of the very bytes of a file, after a look at what they hold."""
-        check_self_contained(artifact, trust)
-        graph = _graph(artifact, parse(artifact))
+        del trust  # no part of it is about data
+        model = parse(artifact)
+        check_parsed(artifact, model)
+        graph = _graph(artifact, model)
         feeds = feeds_of(graph, features, artifact.name)
         ports = wanted_ports(graph, outputs, artifact.name)
         info = ModelInfo.of(artifact, FORMAT.name, _notes(graph, artifact.name))
@@ -139,11 +142,14 @@ def _session(artifact: Artifact, graph: Graph) -> Any:
 def num_threads() -> int:
     """How many threads one run may use: 0 leaves it to onnxruntime, one for each core.
 
-    Where this process may use fewer processors than there are, as in a container, so many. Bits
-    of a sum over many trees may depend on it, so it is onnxruntime's own number wherever it can be.
+    Where this process may use fewer processors than there are, by its affinity, by the quota of a
+    container or by LOKY_MAX_CPU_COUNT, so many. Bits of a sum over many trees may depend on it, so
+    it is onnxruntime's own number wherever it can be.
     """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    return allowed if 0 < allowed < (os.cpu_count() or 1) else 0
+    import joblib
+
+    allowed = joblib.cpu_count()
+    return allowed if allowed < (os.cpu_count() or 1) else 0
 
 
 def _first_line(error: Exception) -> str:

@@ -38,6 +38,8 @@ def wanted_ports(graph: Graph, outputs: tuple[str, ...], model_name: str) -> tup
             f"model {model_name!r} (ONNX) has no {', '.join(missing)}: the graph's outputs are "
             f"{names}. It offers --outputs {','.join(offered(graph))}"
         )
+    if not graph.outputs:
+        raise ContractError(f"model {model_name!r} (ONNX) has no output: there is nothing to write")
     pair = label_and_probabilities(graph.outputs)
     if graph.role != "classifier" or pair is None:
         return graph.outputs

@@ -373,8 +373,24 @@ def test_a_container_bounds_the_threads(
     monkeypatch: pytest.MonkeyPatch, cpus: int, allowed: int, threads: int
 ):
     monkeypatch.setattr("os.cpu_count", lambda: cpus)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(allowed)))
+    monkeypatch.setattr("joblib.cpu_count", lambda: allowed)
     assert num_threads() == threads
+    asked = []
+    session = onnxruntime.InferenceSession
+
+    def watched(data: bytes, options: Any, **rest: Any) -> Any:
+        asked.append(options.intra_op_num_threads)
+        return session(data, options, **rest)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", watched)
+    load(passing(("x", FLOAT, [None, 1])))
+    assert asked == [threads]
+
+
+def test_an_operator_bounds_the_threads(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert num_threads() == 1
 
 
 def test_a_file_says_what_it_is_without_a_session(monkeypatch: pytest.MonkeyPatch):

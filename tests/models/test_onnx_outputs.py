@@ -43,6 +43,11 @@ def test_what_may_be_asked_for():
     )
 
 
+def test_a_graph_without_outputs():
+    with pytest.raises(ContractError, match=r"has no output: there is nothing to write"):
+        wanted_ports(made("graph"), ("predict",), "m")
+
+
 def test_a_classifier_has_a_column_for_each_class():
     label, matrix = np.array([7, 5]), np.array([[0.25, 0.75], [1, 0]], np.float32)
     expected = {"prediction": [7, 5], "probability_5": [0.25, 1.0], "probability_7": [0.75, 0.0]}
