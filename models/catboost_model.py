@@ -33,6 +33,7 @@ from .library_versions import version_notes
 from .model import ModelInfo
 from .model_format import Description, ModelFormat, require
 from .outputs import check_outputs, to_columns
+from .restrict import Rule
 from .trust import Trust
 
 # Losses whose regressors give something else than the sum of the trees.
@@ -241,8 +242,15 @@ def _describe(artifact: Artifact) -> Description:
         classes=file.classes,
         made_with={"catboost": file.version} if file.version else {},
         notes=tuple(notes),
+        rules={
+            name: _RULES[kind]
+            for name, kind in zip(file.names or (), file.kinds, strict=False)
+            if kind in _RULES
+        },
     )
 
+
+_RULES: dict[FeatureKind, Rule] = {"number": Rule("number"), "text": Rule("text")}
 
 FORMAT = ModelFormat(
     name="catboost",

@@ -32,6 +32,7 @@ from .lightgbm_file import LightGBMFile, is_lightgbm, read_lightgbm_file
 from .model import ModelInfo
 from .model_format import Description, ModelFormat, require
 from .outputs import check_outputs, to_columns
+from .restrict import Rule
 from .trust import Trust
 
 _NEWEST_FORMAT = 4  # that LightGBM 4 reads; it has been the same since 4.0
@@ -219,7 +220,20 @@ def _describe(artifact: Artifact) -> Description:
         classes=file.classes,
         made_with={"lightgbm": f"format {file.version}"},
         notes=tuple(notes),
+        rules=_rules(file),
     )
+
+
+def _rules(file: LightGBMFile) -> dict[str, Rule]:
+    """A number in each column but those of categories, where the file tells which these are."""
+    names = file.names or ()
+    rules = dict.fromkeys(names, Rule("number"))
+    rules |= {names[number]: Rule() for number in file.categorical if number < len(names)}
+    if len(file.categories) == len(file.categorical):
+        for number, held in zip(file.categorical, file.categories, strict=True):
+            values = tuple(value for value in held.to_pylist() if value is not None)
+            rules[names[number]] = Rule(categories=values or None)
+    return rules if len(file.categories) <= len(file.categorical) else {}
 
 
 FORMAT = ModelFormat(

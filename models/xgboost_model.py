@@ -43,6 +43,7 @@ from .library_versions import version_notes
 from .model import ModelInfo
 from .model_format import Description, ModelFormat, require
 from .outputs import check_outputs, to_columns
+from .restrict import Rule
 from .trust import Trust
 from .xgboost_file import CATEGORICAL, XGBoostFile, is_xgboost, read_xgboost_file
 
@@ -263,6 +264,7 @@ def _describe(artifact: Artifact) -> Description:
         classes=file.classes,
         made_with={"xgboost": file.version},
         notes=tuple(notes),
+        rules={name: Rule("number") for name in file.names or () if name not in categorical},
     )
 
 

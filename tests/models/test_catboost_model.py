@@ -26,6 +26,7 @@ from scoreline.models.artifact import Artifact
 from scoreline.models.catboost_model import FORMAT, CatBoostModel
 from scoreline.models.model_format import Description
 from scoreline.models.registry import format_of
+from scoreline.models.restrict import Rule
 
 catboost = pytest.importorskip("catboost", reason="needs scoreline[catboost]")
 
@@ -295,6 +296,7 @@ def test_what_a_file_says_of_itself(saved: Any, monkeypatch: pytest.MonkeyPatch)
             *("loss MultiClass", "6 trees", "categorical columns: plan, zone"),
             "text columns: note",
         ),
+        rules=dict.fromkeys("abcd", Rule("number")) | {"note": Rule("text")},
     )
     with pytest.raises(ModelError, match=r"Install it: pip install 'scoreline\[catboost\]'"):
         load(artifact)

@@ -1,6 +1,8 @@
 """Predictions are equal, to the bit, to the library's own on the same batch."""
 
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -396,3 +398,20 @@ def test_an_estimator_that_lacks_a_part_of_itself():
     assert str(raised.value).startswith(
         "model models/churn.joblib holds a LogisticRegression that cannot be used: AttributeError: "
     )
+
+
+def test_eight_threads_share_one_model():
+    """Predicting changes nothing in an estimator: threads get what one alone gets, to the bit."""
+    pipeline = make_pipeline(StandardScaler(), RandomForestClassifier(5, random_state=0))
+    model = model_of(pipeline.fit(FRAME, THREE), "predict", "predict_proba")
+    batches = [batch_of(FRAME).slice(start, 30) for start in range(8)]
+    alone = [model.score(batch) for batch in batches]
+    together = threading.Barrier(8)
+
+    def score(number: int) -> list[pa.RecordBatch]:
+        together.wait()
+        return [model.score(batches[number]) for _ in range(20)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for number, scored in enumerate(pool.map(score, range(8))):
+            assert all(result.equals(alone[number]) for result in scored)

@@ -29,6 +29,7 @@ from scoreline.models.artifact import Artifact
 from scoreline.models.lightgbm_model import FORMAT, LightGBMModel
 from scoreline.models.model_format import Description
 from scoreline.models.registry import format_of
+from scoreline.models.restrict import Rule
 
 lightgbm = pytest.importorskip("lightgbm", reason="needs scoreline[lightgbm]")
 
@@ -222,6 +223,8 @@ def test_what_a_file_says_of_itself(monkeypatch: pytest.MonkeyPatch):
         classes=("0", "1", "2"),
         made_with={"lightgbm": "format v4"},
         notes=("objective multiclass", "18 trees", "2 columns of categories"),
+        rules=dict.fromkeys("abcd", Rule("number"))
+        | {"plan": Rule(categories=PLANS), "zone": Rule(categories=(10, 20, 30))},
     )
     with pytest.raises(ModelError, match=r"Install it: pip install 'scoreline\[lightgbm\]'"):
         load(artifact)

@@ -29,6 +29,7 @@ from scoreline.models import ContractError, ModelError, Trust
 from scoreline.models.artifact import Artifact
 from scoreline.models.model_format import Description
 from scoreline.models.registry import format_of
+from scoreline.models.restrict import Rule
 from scoreline.models.xgboost_model import FORMAT, XGBoostModel
 
 xgboost = pytest.importorskip("xgboost", reason="needs scoreline[xgboost]")
@@ -309,6 +310,7 @@ def test_what_a_file_says_of_itself(saved: Any, extension: str):
         classes=("0", "1", "2"),
         made_with={"xgboost": xgboost.__version__},
         notes=("objective multi:softprob", "18 trees", "categorical columns: plan, zone"),
+        rules=dict.fromkeys("abcd", Rule("number")),
     )
 
 
