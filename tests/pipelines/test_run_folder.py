@@ -11,6 +11,8 @@ from scoreline.pipelines.errors import UsageError
 from scoreline.pipelines.heartbeat import Heartbeat
 from scoreline.pipelines.run_folder import Claim, Recovery, new_run_id, recover
 from scoreline.transforms.layout import FileLayout
+from scoreline.transforms.telemetry import Telemetry
+from scoreline.transforms.worker_files import write_worker
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
@@ -48,6 +50,28 @@ def test_a_run_that_lives_is_left_alone_and_named() -> None:
     with pytest.raises(UsageError, match=r"run r1 is writing to out now \(process \d+ on "):
         recover(layout, "f")
     heartbeat.stop()
+
+
+def test_a_run_whose_workers_go_on_without_their_launcher_is_left_alone() -> None:
+    """As on a cluster, where the command that submitted a job was killed."""
+    layout = FileLayout("out")
+    Heartbeat(layout, "r1").stop(leave=True)  # its process is dead
+    write_worker("out/_run/r1", Telemetry().snapshot())
+    staged = Path(layout.staging("r1")) / "part"
+    staged.parent.mkdir(parents=True)
+    staged.touch()
+    with pytest.raises(UsageError, match="run r1 is writing to out now"):
+        recover(layout, "f")
+    heartbeat = Path("out/_run/r1/heartbeat.json")
+    heartbeat.write_text(json.dumps(json.loads(heartbeat.read_text()) | {"is_shared": True}))
+    assert recover(layout, "f", is_shared=True) == Recovery(None, ())
+    assert staged.exists()
+    (worker,) = Path("out/_run/r1/workers").iterdir()
+    said = json.loads(worker.read_text())
+    worker.write_text(json.dumps(said | {"process": said["process"] | {"pid_started": "0"}}))
+    (note,) = recover(layout, "f", is_shared=True).notes
+    assert "run r1 was killed: 1 unfinished file of it removed" in note
+    assert not staged.exists()
 
 
 @pytest.mark.parametrize("content", ["", "{"])
