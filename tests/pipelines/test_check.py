@@ -208,7 +208,7 @@ def test_completion_knows_all_verbs_and_flags(scoreline: Scoreline, shell: str) 
 
 
 COMPLETED = {
-    ("scoreline", ""): ["check", "completion", "run", "schema", "score"],
+    ("scoreline", ""): ["check", "completion", "model", "run", "schema", "score"],
     ("scoreline", "sc"): ["schema", "score"],
     ("scoreline", "score", "--out"): ["--output", "--output-format", "--output-json", "--outputs"],
     ("scoreline", "run", "--s"): ["--set", "--status-secs"],
