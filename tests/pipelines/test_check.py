@@ -198,7 +198,7 @@ def test_completion_knows_all_verbs_and_flags(scoreline: Scoreline, shell: str) 
     ended = scoreline("completion", shell)
     assert ended.code == 0
     assert ended.err == ""
-    for word in ("score", "run", "check", "schema", "completion"):
+    for word in ("score", "run", "check", "schema", "model", "completion"):
         assert word in ended.out
     for flag in ("input-format", "max-dead-letter-ratio", "set", "output-json"):
         assert (f"-l {flag} " if shell == "fish" else f"--{flag}") in ended.out
@@ -212,6 +212,8 @@ COMPLETED = {
     ("scoreline", "sc"): ["schema", "score"],
     ("scoreline", "score", "--out"): ["--output", "--output-format", "--output-json", "--outputs"],
     ("scoreline", "run", "--s"): ["--set", "--status-secs"],
+    ("scoreline", "model", ""): ["inspect"],
+    ("scoreline", "model", "inspect", "m.skops", "--c"): ["--contract-yaml"],
     ("scoreline", "completion", ""): ["bash", "fish", "zsh"],
     ("scoreline", "score", "--input-format", ""): ["avro", "csv", "json", "parquet", "raw"],
     ("scoreline", "score", "--output-format", "p"): ["parquet"],

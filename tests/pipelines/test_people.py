@@ -291,7 +291,7 @@ def test_scoreline_alone_shows_the_five_minute_path(scoreline: Scoreline) -> Non
     )
     assert lines[1].startswith("  scoreline score --model churn.joblib --allow-pickle --input ")
     shown = {line.split()[1] for line in lines if line.startswith("  scoreline ")}
-    assert shown == {"score", "run", "check", "schema", "completion"}
+    assert shown == {"score", "run", "check", "schema", "model", "completion"}
     assert max(map(len, lines)) <= 100
     assert scoreline("--help") == scoreline("help") == ended
 
@@ -314,11 +314,11 @@ def test_the_command_of_the_five_minute_path_works(
         (
             ["scor"],
             "unknown command 'scor'; did you mean score? Expected one of: score, run, check, "
-            "schema, completion",
+            "schema, model, completion",
         ),
         (
             ["xyzzy"],
-            "unknown command 'xyzzy'. Expected one of: score, run, check, schema, completion",
+            "unknown command 'xyzzy'. Expected one of: score, run, check, schema, model, completion",
         ),
         (["--input", "x"], "unknown command '--input'"),
         (["score"], "the following arguments are required: --input, --output, --model"),
@@ -337,7 +337,7 @@ def test_words_that_are_no_command(
     assert ended.out == ""
 
 
-@pytest.mark.parametrize("verb", ["score", "run", "check", "schema", "completion"])
+@pytest.mark.parametrize("verb", ["score", "run", "check", "schema", "model", "completion"])
 def test_each_command_has_help(scoreline: Scoreline, verb: str) -> None:
     ended = scoreline(verb, "--help")
     assert ended.code == 0
