@@ -133,10 +133,21 @@ def _session(artifact: Artifact, graph: Graph) -> Any:
         opsets = ", ".join(f"{name} {version}" for name, version in graph.opsets.items())
         raise ModelError(
             f"cannot load model {artifact.uri}: {_first_line(error)}. It uses the operator sets "
-            f"{opsets or 'of no version'}, and this is onnxruntime {runtime.__version__}: the file "
-            "may be damaged, or made for a newer one. Export it again, or upgrade "
-            "'scoreline[onnx]'."
+            f"{opsets or 'of no version'}, and this is onnxruntime {runtime.__version__}: "
+            f"{_what_to_do(error)}"
         ) from None
+
+
+def _what_to_do(error: Exception) -> str:
+    if "locale" in str(error):
+        return (
+            "text is compared in a locale that this machine does not have. Install it, or export "
+            "the vectoriser with options={'locale': 'C'}."
+        )
+    return (
+        "the file may be damaged, or made for a newer one. Export it again, or upgrade "
+        "'scoreline[onnx]'."
+    )
 
 
 def num_threads() -> int:

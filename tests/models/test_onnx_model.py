@@ -336,6 +336,14 @@ def test_a_file_for_a_newer_runtime(change: dict[str, Any], words: str):
     assert "onnxruntime " + onnxruntime.__version__ in str(raised.value)
 
 
+def test_text_in_a_locale_that_is_not_there():
+    """skl2onnx asks for en_US.UTF-8, which a small container has not."""
+    nodes = [helper.make_node("StringNormalizer", ["x"], ["y"], locale="xx_YY.UTF-8")]
+    model = graph(nodes, [value("x", STRING, None)], [value("y", STRING, None)])
+    with pytest.raises(ModelError, match=r"a locale that this machine does not have\. Install it"):
+        load(model)
+
+
 def test_a_file_that_is_also_of_the_runtimes_own_format_is_loaded_as_onnx():
     """onnxruntime tells its own format by four bytes, and an ONNX file may have these, too."""
     model = passing(("x", FLOAT, [None, 1]))
