@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from .artifact import Artifact
-from .contract import Contract
+from .contract import Contract, Kind
 from .errors import ContractError, ModelError, UntrustedModelError
 from .example import example_batch
 from .restrict import Rule
@@ -201,7 +201,13 @@ def _result(given: dict[str, Any], artifact: Artifact) -> dict[str, Any]:
 
 def _schema(contract: Contract) -> pa.Schema:
     """Columns that the contract may be content with: a damaged model may only crash on a row."""
-    types = {"number": pa.float64(), "text": pa.string(), "any": pa.float64(), "tensor": pa.null()}
+    types: dict[Kind, pa.DataType] = {
+        "number": pa.float64(),
+        "text": pa.string(),
+        "category": pa.string(),
+        "any": pa.float64(),
+        "tensor": pa.null(),
+    }
     return pa.schema(
         [(feature.name, feature.type or types[feature.kind]) for feature in contract.features]
     )

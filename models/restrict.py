@@ -73,7 +73,8 @@ def restrict(contract: Contract, rules: Mapping[str, Rule], model_name: str) -> 
 
 def _restricted(feature: Feature, rule: Rule, model_name: str) -> Feature:
     kind = rule.implied_kind or feature.kind
-    if kind == "any":
+    names_category = feature.kind == "category" and kind in ("text", "number")
+    if kind == "any" or names_category:  # a category is named by text or by a whole number
         kind = feature.kind
     if feature.kind not in ("any", kind):
         raise ContractError(

@@ -69,3 +69,10 @@ def test_a_rule_about_no_column_of_the_model():
 def test_a_model_of_whole_batches_gets_the_columns_of_the_rules():
     narrowed = restrict(Contract((), "batch"), {"age": Rule(minimum=0)}, "churn")
     assert narrowed == Contract((Feature("age", "number", minimum=0),), "batch")
+
+
+@pytest.mark.parametrize("known", [("basic", "gold"), (1, 2)], ids=str)
+def test_a_category_is_named_by_text_or_by_numbers(known: tuple[str | float, ...]):
+    contract = Contract((Feature("plan", "category"),))
+    (feature,) = restrict(contract, {"plan": Rule(categories=known)}, "churn").features
+    assert (feature.kind, feature.categories) == ("category", known)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from running import Ended
 
 Score = Callable[..., Ended]
@@ -115,6 +116,28 @@ def test_a_model_is_inspected(scoreline: Callable[..., Ended], workdir: Path, ki
     said = json.dumps(json.loads(ended.out))
     for word in ("age", "plan", "visits", "predict_proba", "raw_score"):
         assert word in said
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_drafted_contract_fits_the_model(
+    scoreline: Callable[..., Ended], workdir: Path, kind: str
+) -> None:
+    path, _ = MODELS[kind](workdir)
+    pq.write_table(table(), workdir / "in.parquet")
+    ended = scoreline("model", "inspect", path.name, "--contract-yaml")
+    assert ended.code == 0, ended.err
+    drafted = yaml.safe_load(ended.out)
+    rules = drafted.get("contract", drafted)
+    job = {
+        "name": "j",
+        "source": {"type": "files", "path": "in.parquet"},
+        "model": {"uri": path.name, "contract": rules},
+        "sinks": [{"path": "out"}],
+    }
+    Path("job.yaml").write_text(yaml.safe_dump(job))
+    ended = scoreline("run", "job.yaml")
+    assert ended.code == 0, ended.err
+    assert pq.read_table("out").num_rows == ROWS
 
 
 def test_a_category_that_xgboost_never_saw_is_a_dead_letter(score: Score, workdir: Path) -> None:
