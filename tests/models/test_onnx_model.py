@@ -338,7 +338,8 @@ def test_a_file_for_a_newer_runtime(change: dict[str, Any], words: str):
 
 def test_text_in_a_locale_that_is_not_there():
     """skl2onnx asks for en_US.UTF-8, which a small container has not."""
-    nodes = [helper.make_node("StringNormalizer", ["x"], ["y"], locale="xx_YY.UTF-8")]
+    attributes = {"locale": "xx_YY.UTF-8", "case_change_action": "LOWER"}
+    nodes = [helper.make_node("StringNormalizer", ["x"], ["y"], **attributes)]
     model = graph(nodes, [value("x", STRING, None)], [value("y", STRING, None)])
     with pytest.raises(ModelError, match=r"a locale that this machine does not have\. Install it"):
         load(model)
