@@ -119,3 +119,22 @@ def test_what_is_no_text_stops_the_job_before_it_starts(type_: pa.DataType):
 @pytest.mark.parametrize("type_", [*NEITHER, *NUMBERS], ids=str)
 def test_any_takes_what_the_model_was_trained_on(type_: pa.DataType):
     AGE.check(schema(extra=type_), "churn")
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [pa.string(), pa.large_string(), pa.int8(), pa.uint64(), pa.dictionary(pa.int8(), pa.string())],
+    ids=str,
+)
+def test_a_category_is_text_or_a_whole_number(type_: pa.DataType):
+    Contract((Feature("plan", "category"),)).check(pa.schema([("plan", type_)]), "churn")
+
+
+@pytest.mark.parametrize("type_", [pa.float64(), pa.bool_(), pa.date32()], ids=str)
+def test_what_is_no_category(type_: pa.DataType):
+    with pytest.raises(ContractError) as raised:
+        Contract((Feature("plan", "category"),)).check(pa.schema([("plan", type_)]), "churn")
+    assert str(raised.value) == (
+        f"model 'churn' takes text or whole numbers in column 'plan', but the input has {type_} "
+        "there. Convert the column in the input, or with --preprocess."
+    )
