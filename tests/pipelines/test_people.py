@@ -318,7 +318,8 @@ def test_the_command_of_the_five_minute_path_works(
         ),
         (
             ["xyzzy"],
-            "unknown command 'xyzzy'. Expected one of: score, run, check, schema, model, completion",
+            "unknown command 'xyzzy'. Expected one of: score, run, check, schema, model, "
+            "completion",
         ),
         (["--input", "x"], "unknown command '--input'"),
         (["score"], "the following arguments are required: --input, --output, --model"),
