@@ -4,6 +4,7 @@ Beam waits without a word where no worker can be reached. So each worker of ours
 folder when it starts, and a job of which no worker does is ended.
 """
 
+import re
 import threading
 import time
 from contextlib import suppress
@@ -140,10 +141,23 @@ class Engine:
         self._job_id = self._cluster.job_named(self.job_name)
         state = self._cluster.wait(self._job_id)
         if state == "FAILED":
-            raise RuntimeError(last_java_cause(self._cluster.cause(self._job_id)))
+            trace = self._cluster.cause(self._job_id)
+            self._check_pool(trace)
+            raise RuntimeError(last_java_cause(trace))
         if state != "FINISHED" and not self._is_drained:
             raise EngineError(
                 f"the job was ended on the cluster: {state.lower()} (job {self._job_id})"
+            )
+
+    def _check_pool(self, trace: str) -> None:
+        """Raises EngineError if a job failed because a TaskManager found no worker pool."""
+        pool = self.profile.value("environment_config") or ""
+        port = pool.rpartition(":")[2]
+        if port and re.search(rf"Connection refused: \S+:{port}\b", trace):
+            raise EngineError(
+                f"a TaskManager found no worker pool at {pool} (--environment_config): connection "
+                "refused. Start one beside each TaskManager: python -m "
+                f"apache_beam.runners.worker.worker_pool_main --service_port={port}"
             )
 
     def _watch(self) -> None:

@@ -151,6 +151,24 @@ def test_a_cluster_is_asked_how_its_job_fares(
         on(flink, tmp_path).run(nothing)
 
 
+def test_a_taskmanager_without_a_pool_is_the_reason(
+    result: FakeResult, flink: FakeFlink, tmp_path: Path
+) -> None:
+    flink.answers["/v1/jobs/j"] = {"state": "FAILED"}
+    trace = (
+        "org.X: failed\n\tat a\nCaused by: AnnotatedConnectException: finishConnect(..) failed: "
+        "Connection refused: localhost/127.0.0.2:50000\nCaused by: java.net.ConnectException: "
+        "finishConnect(..) failed: Connection refused\n\tat b"
+    )
+    entries = {"exceptionHistory": {"entries": [{"stacktrace": trace}]}}
+    flink.answers["/v1/jobs/j/exceptions"] = entries
+    with pytest.raises(EngineError, match="a TaskManager found no worker pool at localhost:50000"):
+        on(flink, tmp_path).run(nothing)
+    entries["exceptionHistory"]["entries"][0]["stacktrace"] = trace.replace("50000", "4000")
+    with pytest.raises(RuntimeError, match="Connection refused"):
+        on(flink, tmp_path).run(nothing)
+
+
 def test_a_job_on_a_cluster_is_cancelled(
     result: FakeResult, flink: FakeFlink, tmp_path: Path
 ) -> None:
