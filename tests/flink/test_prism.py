@@ -1,9 +1,12 @@
 """The same jobs on Prism, which a command starts by itself or finds as a server."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from emulator import Emulator
+from flink_streams import Traffic
 from processes import Running, free_port, listens
 from rows import check_whole, write_wide
 from sklearn.linear_model import LogisticRegression
@@ -52,3 +55,21 @@ def test_poison_rows_through_a_server(
 
     assert ended.code == 0, ended.err
     check_whole(workdir / "out", source, classifier, poison_every=1_000)
+
+
+def test_a_stream_is_drained(prism: Path, emulator: Emulator, start: Start, workdir: Path) -> None:
+    traffic = Traffic(emulator, start, workdir)
+    try:
+        stream = traffic.score("--runner=PrismRunner", f"--prism_location={prism}")
+        traffic.publish()
+        traffic.wait_for_more(stream, 2_000)
+        published = traffic.stop_publishing()
+        traffic.wait_for_all(stream, published)
+        stream.signal(signal.SIGTERM)
+        ended = stream.wait(60)
+        assert ended.code == 0, ended.err
+        traffic.read()
+        traffic.account.check(published, max_duplicates=0, title="Prism")
+        assert traffic.left() == 0
+    finally:
+        traffic.close()
