@@ -140,7 +140,7 @@ def test_a_minimal_stream_has_the_documented_defaults(job_file):
     assert job.is_stream
     assert (job.source.format, job.source.pull_threads, job.max_latency_secs) == ("json", 4, 0.1)
     assert (job.source.max_messages_in_hand, job.source.max_lease_secs) == (20_000, 600)
-    assert job.sinks[0].flush_secs == 1
+    assert job.sinks[0].flush_secs is None
     assert job.source.path == ()
     assert job.messages_source is job.source
 

@@ -444,7 +444,7 @@ def test_the_run_folder_holds_the_resolved_job(score: Score, workdir: Path) -> N
     assert job["model"]["outputs"] == ["predict"]
     (sink,) = job["sinks"]
     named = {"type": "files", "path": "out", "format": None, "keep": None}
-    assert sink == named | {"row_id": False, "flush_secs": 1}
+    assert sink == named | {"row_id": False, "flush_secs": None}
     assert job["dead_letters"]["max_ratio"] == 0.05
 
 
