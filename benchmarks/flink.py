@@ -1,12 +1,16 @@
-"""Turns the same rows into predictions in one process and on a Flink cluster, and compares.
+"""Turns rows into predictions in one process and on a Flink cluster, and times streams on it.
 
 The cluster is that of the tests (tests/flink/cluster.py): JobManager, TaskManagers with a slot each
 and their pools of Python workers are processes of this one machine, so parallelism 2 has no more
 cores than parallelism 1, nor has the in-process runner. What is compared is the job's own time:
 on Flink what its REST interface calls the duration, in process from the plan to the report. What a
 cluster takes to start, and a command to reach it, is not in it. Before anything is timed both must
-write the same. The table goes to stdout and, after every row, to benchmarks/work/flink.md;
-progress goes to stderr.
+write the same.
+
+Streams are given a bundle time (--max_bundle_time_mills): latency at 100 messages a second from the
+emulator and back, and the CPU time of TaskManagers and workers while nothing comes.
+
+The table goes to stdout and, after every row, to benchmarks/work/flink.md; progress to stderr.
 
 ::
 
@@ -23,15 +27,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import goals
+from fresh_emulator import Emulator
 from goals import Goal, Size, Table
 from inputs import BYTES_PER_ROW, WORK, need_disk
 from measure import Command, Sample, Spread, run
 from programs import Job, command
 from ratios import Ratio, check_equal
+from stream_trials import Engine, Trial, on_engine
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "flink"))
 from cluster import Cluster
@@ -39,6 +45,9 @@ from processes import cpu_secs, resident_bytes
 
 _ROWS = 20_000_000
 _LOOK_SECS = 0.2
+_BUNDLE_MILLIS = (20, 100, 1_000)
+_PER_SEC = 100.0
+_STREAM_SECS, _IDLE_SECS = 60.0, 30.0
 _TABLE = Table(
     WORK / "flink.md",
     "Flink 1.19.3 on the same two cores, LogisticRegression of 20 features",
@@ -154,9 +163,77 @@ def _ratio(slots: int) -> Callable[[Size], Ratio]:
     return measure
 
 
+@cache
+def _streams(size: Size) -> Mapping[int, list[Trial]]:
+    """Runs a stream with each bundle time in turn, each on a cluster and an emulator of its own."""
+    secs, idle_secs = (3.0, 3.0) if size.small else (_STREAM_SECS, _IDLE_SECS)
+    found: dict[int, list[Trial]] = {millis: [] for millis in _BUNDLE_MILLIS}
+    for number in range(size.rounds):
+        for millis in _BUNDLE_MILLIS:
+            trial = on_engine(partial(_engine, millis), _PER_SEC, secs, idle_secs)
+            said = json.dumps({"bundle_millis": millis, **trial.figures})
+            print(f"  {number + 1}/{size.rounds} {said[:400]}", file=sys.stderr, flush=True)
+            found[millis].append(trial)
+    return found
+
+
+@contextmanager
+def _engine(millis: int, emulator: Emulator) -> Iterator[Engine]:
+    with _cluster(**emulator.environment) as cluster:
+        flags = cluster.flags(f"--max_bundle_time_mills={millis}")
+
+        def used_secs() -> float:
+            pids = [*(pod.taskmanager.pid for pod in cluster.pods), *cluster.workers()]
+            return sum(map(cpu_secs, pids))
+
+        yield Engine(tuple(flags), used_secs)
+
+
+def _p50_millis(trial: Trial) -> float:
+    return 1_000 * float(trial.figures["published"]["p50"])
+
+
+def _p99_millis(trial: Trial) -> float:
+    return 1_000 * float(trial.figures["published"]["p99"])
+
+
+def _idle_percent(trial: Trial) -> float:
+    return 100 * float(trial.figures["cores"])
+
+
+_FIGURES = {
+    "p50": ("p50 at 100 msg/s, ms", _p50_millis),
+    "p99": ("p99 at 100 msg/s, ms", _p99_millis),
+    "idle": ("idle, % of one core", _idle_percent),
+}
+
+
+def _of_streams(name: str, millis: int, must: float | None, aim: float | None) -> Goal:
+    """Returns the row of a figure of the streams with a bundle time."""
+    title, figure = _FIGURES[name]
+
+    def measure(size: Size) -> Ratio:
+        trials = _streams(size)[millis]
+        samples = {f"{millis} ms": [trial.sample for trial in trials]}
+        return Ratio(Spread.of(map(figure, trials)), samples)
+
+    return Goal(f"{name}-{millis}", f"bundles of {millis} ms: {title}", "≤", must, aim, measure)
+
+
+# What a plain source of Beam's had with these bundle times: p99 154, 210 and 997 ms, and idle 94 %
+# of a core with the first.
 GOALS = (
     Goal("batch-1", "20,000,000 rows, one slot ÷ in process", "≤", 2, 1.3, _ratio(1)),
     Goal("batch-2", "20,000,000 rows, two slots ÷ in process", "≤", 2, 1.3, _ratio(2)),
+    _of_streams("p50", 20, None, None),
+    _of_streams("p99", 20, 154, None),
+    _of_streams("idle", 20, 94, 25),
+    _of_streams("p50", 100, None, None),
+    _of_streams("p99", 100, 210, 200),
+    _of_streams("idle", 100, 50, 25),
+    _of_streams("p50", 1_000, None, None),
+    _of_streams("p99", 1_000, 997, 200),
+    _of_streams("idle", 1_000, 50, 25),
 )
 
 

@@ -10,8 +10,8 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,19 @@ class Trial:
 
     sample: Sample
     figures: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where scoreline's stream runs, if not in its own process.
+
+    Attributes:
+        flags: that send it there.
+        cpu_secs: gives the CPU seconds of what reads and scores there, so far.
+    """
+
+    flags: tuple[str, ...]
+    cpu_secs: Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -125,6 +138,40 @@ def latency(program: str, per_sec: float, secs: float) -> Trial:
     """Scores messages at a steady rate: percentiles of the time from publish to published."""
     phases = (Phase(per_sec, WARM_SECS), Phase(per_sec, secs))
     return _fed(program, phases, "latency")
+
+
+def on_engine(
+    start: Callable[[Emulator], AbstractContextManager[Engine]],
+    per_sec: float,
+    secs: float,
+    idle_secs: float,
+) -> Trial:
+    """Has scoreline wait on an engine, then score at a steady rate there.
+
+    Gives the figures of `latency`, and `cores` of the engine while nothing came.
+
+    Args:
+        start: the engine, whose workers are to know the emulator.
+        per_sec: messages a second.
+        secs: of them.
+        idle_secs: before them.
+    """
+    phases = (Phase(per_sec, WARM_SECS), Phase(per_sec, secs))
+    with (
+        _bench() as bench,
+        start(bench.emulator) as engine,
+        _ready("scoreline", bench, total(phases), *engine.flags) as (started, collector),
+    ):
+        time.sleep(_SETTLE_SECS)
+        before, began = engine.cpu_secs(), time.perf_counter()
+        time.sleep(idle_secs)
+        cores = (engine.cpu_secs() - before) / (time.perf_counter() - began)
+        words = [phase.word for phase in phases]
+        bench.publish(*words)
+        _said(collector)
+        sample = started.stop()
+        figures = bench.figures("latency", str(bench.arrays("out")), *words)
+        return Trial(sample, figures | {"cores": cores})
 
 
 def surge(phases: Sequence[Phase]) -> Trial:
@@ -216,13 +263,13 @@ def _bench(*, keep_output: bool = True) -> Iterator[_Bench]:
 
 @contextmanager
 def _ready(
-    program: str, bench: _Bench, num_messages: int
+    program: str, bench: _Bench, num_messages: int, *more: str
 ) -> Iterator[tuple[Live, "subprocess.Popen[str]"]]:
     """Runs a program and a subscriber to its output; the first predictions have come."""
     words = (OUTPUT, "--to", str(bench.arrays("out")), "--messages", str(num_messages))
     collect = script("collect.py", *words, "--idle-secs", str(_READY_SECS))
     with (
-        live(stream(program, bench.emulator, bench.folder)) as started,
+        live(stream(program, bench.emulator, bench.folder, *more)) as started,
         bench.start(*collect) as collector,
     ):
         bench.publish(*_READY)

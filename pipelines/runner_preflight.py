@@ -141,9 +141,8 @@ def _check_pool(given: Mapping[str, str], profile: RunnerProfile) -> None:
     """A pool on this machine can be looked at; one beside a TaskManager elsewhere cannot."""
     address = profile.value("environment_config") or given.get("environment_config", "")
     environment = profile.value("environment_type")
-    master = urlsplit(FlinkCluster.at(given.get("flink_master", "")).url).hostname
     host, _, port = address.rpartition(":")
-    if environment != "EXTERNAL" or host not in _LOOPBACK or master not in _LOOPBACK:
+    if environment != "EXTERNAL" or host not in _LOOPBACK or not _is_cluster_here(given):
         return
     if not port.isdigit():
         raise UsageError(f"--environment_config={address}: expected HOST:PORT of a worker pool")
@@ -154,6 +153,13 @@ def _check_pool(given: Mapping[str, str], profile: RunnerProfile) -> None:
             "the TaskManagers' machine: python -m apache_beam.runners.worker.worker_pool_main "
             f"--service_port={port}"
         )
+
+
+def _is_cluster_here(given: Mapping[str, str]) -> bool:
+    """Whether the workers are on this machine; `[local]` would be no host."""
+    if not is_remote_flink(given):
+        return True
+    return urlsplit(FlinkCluster.at(given["flink_master"]).url).hostname in _LOOPBACK
 
 
 def _check_endpoint(given: Mapping[str, str], _profile: RunnerProfile) -> None:

@@ -155,6 +155,11 @@ class Telemetry:
             self._in_hand = (messages, bytes, oldest)
 
     @property
+    def has_read(self) -> bool:
+        """Whether a stream was read here."""
+        return self._state != STARTING
+
+    @property
     def is_draining(self) -> bool:
         """Whether the stream is about to end."""
         return self._is_draining

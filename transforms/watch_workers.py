@@ -167,7 +167,10 @@ class _Watch:
             del cls._running[run_folder]
         watch._stopped.set()
         watch._thread.join(_JOIN_SECS)
-        watch._write()
+        if (
+            TELEMETRY.has_read
+        ):  # in a batch there is nothing to say, and the process may be ended now
+            watch._write()
 
     @classmethod
     def write(cls, run_folder: str) -> None:

@@ -132,3 +132,17 @@ def test_prism(tmp_path: Path) -> None:
     missing.chmod(0o755)
     check_runner(flags, is_stream=True)
     check_runner(["--runner=PrismRunner"], is_stream=True)
+
+
+@pytest.mark.parametrize("master", ["[local]", "[auto]"])
+def test_a_flink_of_its_own_has_no_address(
+    master: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/java").touch()
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    flags = ["--runner=FlinkRunner", f"--flink_master={master}"]
+    with_jar = [*flags, f"--flink_job_server_jar={jar(tmp_path / 'a.jar', '1.19')}"]
+    assert check_runner(with_jar, is_stream=False).value("environment_type") == "LOOPBACK"
+    external = [*with_jar, "--environment_type=EXTERNAL", "--environment_config=localhost:9"]
+    assert "no worker pool answers at localhost:9" in refused(external)

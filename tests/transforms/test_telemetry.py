@@ -176,3 +176,12 @@ def test_no_row_is_lost_among_threads(telemetry):
 
 def test_a_process_has_one():
     assert isinstance(TELEMETRY, Telemetry)
+
+
+def test_a_process_has_read_once_its_reader_does_something() -> None:
+    telemetry = Telemetry()
+    assert not telemetry.has_read
+    telemetry.count("read", 5)
+    assert not telemetry.has_read
+    telemetry.set_state("pulling")
+    assert telemetry.has_read
