@@ -163,7 +163,9 @@ class Engine:
     def _watch(self) -> None:
         """Ends the job if no worker gives a sign of life, one is not fit, or all are done."""
         limit = _FIRST_SIGN_SECS + _LOADS * self.load_secs
-        while not self._ended.wait(_LOOK_SECS):
+        workers: list[WorkerFile] = []
+        # On an object store each look is a request for each worker.
+        while not self._ended.wait(_SNAPSHOT_SECS if workers else _LOOK_SECS):
             if self._running_since is None and self._is_running():
                 self._running_since = time.monotonic()
             workers = _workers(self.run_folder)

@@ -146,9 +146,9 @@ class Changing:
 
         build = launch.build
 
-        def build_later(*args: Any) -> Any:
+        def build_later(*args: Any, **named: Any) -> Any:
             change()
-            return build(*args)
+            return build(*args, **named)
 
         monkeypatch.setattr(launch, "build", build_later)
 

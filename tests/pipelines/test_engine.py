@@ -29,6 +29,7 @@ def fail() -> None:
 @pytest.fixture
 def result(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeResult]:
     monkeypatch.setattr(module, "_LOOK_SECS", 0.01)
+    monkeypatch.setattr(module, "_SNAPSHOT_SECS", 0.01)
     result = FakeResult(lambda: "DONE")
     monkeypatch.setattr(FakeRunner, "submit", staticmethod(lambda: result))
     yield result

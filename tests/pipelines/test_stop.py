@@ -30,6 +30,7 @@ def exits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     monkeypatch.setattr(stop, "_kill_descendants", lambda pid: None)
     monkeypatch.setattr(stop, "_ended_by", None)
     monkeypatch.setattr(stop, "_undo", None)
+    monkeypatch.setattr(stop, "_drain", None)  # of a stream that ran in this process before
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     wakeup = signal.set_wakeup_fd(-1)
     yield codes
