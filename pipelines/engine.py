@@ -170,16 +170,15 @@ class Engine:
                 self._running_since = time.monotonic()
             workers = _workers(self.run_folder)
             problems = [worker.problem for worker in workers if worker.problem]
-            if problems:
+            if problems and not self._trouble:
                 self._trouble = problems[0]
-            elif not workers and self._running_secs() > limit:
+            elif not workers and not self._trouble and self._running_secs() > limit:
                 self._trouble = self._silence()
             # Flink keeps a job that has checkpoints for ever, whether its source has ended or not.
-            if are_drained(workers):
+            if not self._is_drained and are_drained(workers):
                 self._is_drained = self._cluster is not None or not self._ended.wait(_GRACE_SECS)
             if self._trouble or self._is_drained:
-                self.cancel()
-                return
+                self.cancel()  # until it ends: a cluster may not answer, or not know the job yet
 
     def _is_running(self) -> bool:
         """Whether the engine has begun: a job may wait for a slot."""
