@@ -10,7 +10,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "package/__init__.py").re
 assert VERSION, "package/__init__.py must define __version__"
 
 # A folder X of the checkout is installed as scoreline.X; the root package lives in package/.
-SUBPACKAGES = ("models", "transforms", "transforms/formats", "pipelines")
+SUBPACKAGES = ("models", "transforms", "transforms/bigquery", "transforms/formats", "pipelines")
 PACKAGE_DIRS = {f"scoreline.{folder.replace('/', '.')}": folder for folder in SUBPACKAGES}
 
 EXTRAS = {
@@ -55,6 +55,10 @@ setup(
     install_requires=[
         "apache-beam[gcp]>=2.77,<2.78",
         "fastavro>=1.8",
+        "google-api-core>=2.19,<3",
+        "google-auth>=2.29,<3",
+        "google-cloud-bigquery>=3.25,<4",
+        "google-cloud-bigquery-storage>=2.25,<3",
         "google-cloud-pubsub>=2.21,<3",
         "grpcio>=1.60,<2",
         "joblib>=1.3",
@@ -65,6 +69,7 @@ setup(
         "pyarrow>=20",
         "pydantic>=2.7,<3",
         "PyYAML>=6",
+        "requests>=2.31,<3",
         "rich>=13",
         "scikit-learn>=1.6",
     ],

@@ -1,0 +1,1 @@
+"""BigQuery: names, credentials and clients; tables, read sessions, streams of rows. No Beam."""

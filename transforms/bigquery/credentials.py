@@ -1,0 +1,67 @@
+"""Who this process is to BigQuery, and which project its calls are charged to.
+
+| what | where it is said |
+|---|---|
+| the default: the login of gcloud, or the service account of the machine | nothing to say |
+| a service-account file | GOOGLE_APPLICATION_CREDENTIALS |
+| another service account, in whose name the calls are made | GOOGLE_IMPERSONATE_SERVICE_ACCOUNT |
+| the project that is charged | GOOGLE_CLOUD_QUOTA_PROJECT |
+| an emulator, which knows nobody | BIGQUERY_EMULATOR_HOST, BIGQUERY_STORAGE_EMULATOR_HOST |
+
+They are variables, not flags: workers in other processes need them too, and no engine passes flags
+of ours on.
+"""
+
+import os
+from collections.abc import Sequence
+
+import google.auth
+from google.auth import impersonated_credentials
+from google.auth.credentials import AnonymousCredentials, Credentials
+
+REST_EMULATOR = "BIGQUERY_EMULATOR_HOST"
+STORAGE_EMULATOR = "BIGQUERY_STORAGE_EMULATOR_HOST"
+IMPERSONATE = "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT"
+QUOTA_PROJECT = "GOOGLE_CLOUD_QUOTA_PROJECT"
+
+_SCOPES: Sequence[str] = ("https://www.googleapis.com/auth/bigquery",)
+_IMPERSONATION_SCOPES: Sequence[str] = ("https://www.googleapis.com/auth/cloud-platform",)
+
+
+def of() -> tuple[Credentials, str | None]:
+    """The credentials of this process, and the project that its calls are charged to, if named.
+
+    Raises:
+        google.auth.exceptions.GoogleAuthError: there are none, or a file is none.
+    """
+    quota_project = os.environ.get(QUOTA_PROJECT) or None
+    if emulator() or storage_emulator():
+        return AnonymousCredentials(), quota_project
+    account = os.environ.get(IMPERSONATE)
+    credentials, _ = google.auth.default(scopes=_IMPERSONATION_SCOPES if account else _SCOPES)
+    if account:
+        credentials = _impersonated(credentials, account)
+    if quota_project and hasattr(credentials, "with_quota_project"):
+        credentials = credentials.with_quota_project(quota_project)
+    return credentials, quota_project
+
+
+def _impersonated(source: Credentials, account: str) -> Credentials:
+    """Acts in the name of the last account of a list with commas, through those before it."""
+    *delegates, target = [name.strip() for name in account.split(",")]
+    return impersonated_credentials.Credentials(
+        source_credentials=source,
+        target_principal=target,
+        delegates=delegates,
+        target_scopes=_SCOPES,
+    )
+
+
+def emulator() -> str | None:
+    """The address of an emulator's REST interface, with its scheme; None for the service itself."""
+    return os.environ.get(REST_EMULATOR) or None
+
+
+def storage_emulator() -> str | None:
+    """Host and port of an emulator's Storage API; None for the service itself."""
+    return os.environ.get(STORAGE_EMULATOR) or None
