@@ -1,99 +1,23 @@
 """What tests on Flink and Prism start: made once, and kept outside the checkout.
 
     python tests/flink/parts.py    # makes what is missing, and prints where all of it is
-
-Each part lies in the user's cache under a name with its version, so that a new version is made
-beside the old one. It is made in a folder of its own and renamed, by one process at a time: a part
-that is there is whole.
 """
 
-import fcntl
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where this is run as a program
+
+from cached_parts import Part, ensure, make_all, run  # noqa: E402
 
 FLINK_VERSION = "1.19.3"
 PRISM_VERSION = "v2.77.0"
 POM = Path(__file__).with_name("pom.xml")
 COMMAND = "python tests/flink/parts.py"
 
-_MAKE_SECS = 1_800.0  # Maven and Go take 3 minutes each, the first time, on two cores
-_ADVICE = {
-    "java": "install a Java runtime, version 17, such as the package openjdk-17-jre",
-    "mvn": "install Maven, such as the package maven",
-    "go": "install Go: https://go.dev/doc/install",
-}
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file or folder of the cache.
-
-    Attributes:
-        title: what a person calls it.
-        name: in the cache.
-        programs: which it takes to make it, or to run it.
-        make: makes it at a path that does not exist yet.
-    """
-
-    title: str
-    name: str
-    programs: tuple[str, ...]
-    make: Callable[[Path], None]
-
-    @property
-    def path(self) -> Path:
-        """Where it is, or will be."""
-        return cache() / self.name
-
-    def missing(self) -> str | None:
-        """What keeps it from being used now; None if nothing does."""
-        absent = [program for program in self.programs if shutil.which(program) is None]
-        if not self.path.exists():
-            advice = [*(_ADVICE[program] for program in absent), f"run {COMMAND}"]
-            return f"no {self.title} here: {'; then '.join(advice)}"
-        if "java" in absent:
-            return f"{self.title} needs Java: {_ADVICE['java']}"
-        return None
-
-
-def cache() -> Path:
-    """The folder of the parts: in the user's cache, never in the checkout."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "scoreline"
-
-
-def ensure(part: Part) -> Path:
-    """Gives the path of a part, which is made if it is not there.
-
-    Raises:
-        RuntimeError: it could not be made.
-    """
-    if part.path.exists():
-        return part.path
-    cache().mkdir(parents=True, exist_ok=True)
-    with _alone(part), tempfile.TemporaryDirectory(dir=cache(), prefix=".making-") as folder:
-        if not part.path.exists():  # another process may have made it meanwhile
-            print(f"making {part.path} (once, a few minutes)", file=sys.stderr, flush=True)
-            made = Path(folder) / part.name
-            part.make(made)
-            made.rename(part.path)
-    return part.path
-
-
-@contextmanager
-def _alone(part: Part) -> Iterator[None]:
-    """Waits until no other process makes a part; the kernel unlocks for one that has died."""
-    with (cache() / f".{part.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+__all__ = ["BOOT", "FLINK", "JOB_SERVER", "PARTS", "PRISM", "Part", "ensure"]
 
 
 def _make_flink(path: Path) -> None:
@@ -101,7 +25,7 @@ def _make_flink(path: Path) -> None:
     installed = path.with_name("installed")
     words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     wheel = f"apache-flink-libraries=={FLINK_VERSION}"
-    _run([sys.executable, *words, "--target", str(installed), wheel])
+    run([sys.executable, *words, "--target", str(installed), wheel])
     (installed / "pyflink").rename(path)
 
 
@@ -109,7 +33,7 @@ def _make_job_server(path: Path) -> None:
     """Builds the jar in the folder that it is to lie in: Maven writes beside its pom."""
     shutil.copy(POM, path.parent)
     pom = str(path.with_name(POM.name))
-    _run(["mvn", "--batch-mode", "--quiet", "--file", pom, "package"])
+    run(["mvn", "--batch-mode", "--quiet", "--file", pom, "package"])
     path.with_name("target").joinpath("job-server.jar").rename(path)
 
 
@@ -124,53 +48,26 @@ def _make_boot(path: Path) -> None:
 def _install(folder: str, path: Path) -> None:
     """Builds a program of Beam's; Go names it after its folder."""
     module = f"github.com/apache/beam/sdks/v2/{folder}@{PRISM_VERSION}"
-    _run(["go", "install", module], GOBIN=str(path.parent / "bin"))
+    run(["go", "install", module], GOBIN=str(path.parent / "bin"))
     (path.parent / "bin" / Path(folder).name).rename(path)
-
-
-def _run(words: Sequence[str], **environment: str) -> None:
-    try:
-        ended = subprocess.run(
-            words,
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_MAKE_SECS,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise RuntimeError(f"{words[0]}: {error}") from error
-    if ended.returncode:
-        said = ended.stdout[-2_000:]
-        raise RuntimeError(f"{' '.join(words)} ended with {ended.returncode}:\n{said}")
 
 
 _HASH = hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
 
-FLINK = Part("Flink", f"flink-{FLINK_VERSION}", ("java",), _make_flink)
+FLINK = Part("Flink", f"flink-{FLINK_VERSION}", ("java",), _make_flink, COMMAND)
 JOB_SERVER = Part(
     "Flink job server of Beam",
     f"flink-job-server-{_HASH}.jar",
     ("java", "mvn"),
     _make_job_server,
+    COMMAND,
 )
-PRISM = Part("Prism", f"prism-{PRISM_VERSION}", ("go",), _make_prism)
-BOOT = Part("boot program of Beam's workers", f"boot-{PRISM_VERSION}", ("go",), _make_boot)
+PRISM = Part("Prism", f"prism-{PRISM_VERSION}", ("go",), _make_prism, COMMAND)
+BOOT = Part(
+    "boot program of Beam's workers", f"boot-{PRISM_VERSION}", ("go",), _make_boot, COMMAND
+)
 PARTS = (FLINK, JOB_SERVER, PRISM, BOOT)
 
 
-def main() -> int:
-    """Makes all parts; gives 1 if one of them is missing in the end."""
-    code = 0
-    for part in PARTS:
-        try:
-            print(f"{part.title}: {ensure(part)}", flush=True)
-        except RuntimeError as error:
-            print(f"{part.missing()}\n{error}", file=sys.stderr, flush=True)
-            code = 1
-    return code
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(make_all(PARTS))

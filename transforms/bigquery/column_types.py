@@ -15,12 +15,14 @@
 | decimal with at most 9 digits behind the point and 29 before it | NUMERIC | decimal128(38, 9) |
 | decimal with at most 38 of both | BIGNUMERIC | decimal256(76, 38) |
 | list, large, fixed size | REPEATED of the item | list |
+| map | REPEATED RECORD of key and value | list of structs |
 | struct | RECORD | struct |
 | dictionary | as its values | the type of its values |
 | string that a read session marks as JSON, GEOGRAPHY | JSON, GEOGRAPHY | string, marked |
+| null | STRING | string |
 
-A list of lists, a map, a duration, an interval, a union and a column of the type null have no
-counterpart and are refused. A field that may not be null is REQUIRED.
+A list of lists, a duration, an interval and a union have no counterpart and are refused. A field
+that may not be null is REQUIRED.
 """
 
 import re
@@ -87,6 +89,7 @@ _PLAIN: Final[tuple[tuple[_Check, str], ...]] = (
     (pa.types.is_fixed_size_binary, "BYTES"),
     (pa.types.is_date, "DATE"),
     (pa.types.is_time, "TIME"),
+    (pa.types.is_null, "STRING"),
 )
 
 
@@ -124,7 +127,7 @@ def to_send(schema: pa.Schema) -> pa.Schema:
     >>> to_send(pa.schema({"x": pa.dictionary(pa.int8(), pa.large_string())})).types
     [DataType(string)]
     """
-    return pa.schema([field.with_type(_plain_type(field.type)) for field in schema])
+    return pa.schema([_plain_field(field) for field in schema])
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -161,10 +164,10 @@ def _to_field(field: pa.Field, path: str) -> SchemaField:
     name, type_ = field.name, _values(field.type)
     mode = "NULLABLE" if field.nullable else "REQUIRED"
     marked = _marked(field)
-    if _is_list(type_):
-        marked, mode = marked or _marked(type_.value_field), "REPEATED"
-        type_ = _values(type_.value_type)
-        if _is_list(type_):
+    item = _item_of(type_)
+    if item is not None:
+        marked, mode, type_ = marked or _marked(item), "REPEATED", _values(item.type)
+        if _item_of(type_) is not None:
             raise ValueError(
                 f"column {path!r} holds lists of lists, and BigQuery knows no arrays of arrays: "
                 "leave it out with keep"
@@ -241,28 +244,43 @@ def _values(type_: pa.DataType) -> pa.DataType:
     return type_.storage_type if isinstance(type_, pa.BaseExtensionType) else type_
 
 
-def _is_list(type_: pa.DataType) -> bool:
-    is_such: Sequence[_Check] = (
-        pa.types.is_list,
-        pa.types.is_large_list,
-        pa.types.is_fixed_size_list,
-    )
-    return any(check(type_) for check in is_such)
+def _item_of(type_: pa.DataType) -> pa.Field | None:
+    """What a list holds; None for all that is no list. A map is a list of its entries."""
+    if pa.types.is_map(type_):
+        entry = [type_.key_field.with_name("key"), type_.item_field.with_name("value")]
+        return pa.field("item", pa.struct(entry), nullable=False)
+    if (
+        pa.types.is_list(type_)
+        or pa.types.is_large_list(type_)
+        or pa.types.is_fixed_size_list(type_)
+    ):
+        return type_.value_field
+    return None
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    return pa.field(field.name, _plain_type(field.type), field.nullable)
 
 
 def _plain_type(type_: pa.DataType) -> pa.DataType:
     type_ = _values(type_)
-    if _is_list(type_):
-        return pa.list_(type_.value_field.with_type(_plain_type(type_.value_type)))
+    item = _item_of(type_)
+    if item is not None:
+        return pa.list_(_plain_field(item))
     if pa.types.is_struct(type_):
-        return pa.struct([inner.with_type(_plain_type(inner.type)) for inner in type_])
+        return pa.struct([_plain_field(inner) for inner in type_])
     if pa.types.is_timestamp(type_):
         return pa.timestamp("us", None if type_.tz is None else "UTC")
+    if pa.types.is_decimal(type_):
+        is_numeric = _decimal_name(type_, "") == "NUMERIC"
+        return (pa.decimal128 if is_numeric else pa.decimal256)(type_.precision, type_.scale)
     if pa.types.is_uint64(type_):
         return pa.decimal128(20, 0)
+    if pa.types.is_unsigned_integer(type_):
+        return pa.int64()
     if pa.types.is_float16(type_):
         return pa.float32()
-    if pa.types.is_decimal(type_) or pa.types.is_integer(type_) or pa.types.is_floating(type_):
+    if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return type_
     found = (_ARROW_TYPES[name] for is_such, name in _PLAIN if is_such(type_))
     return next(found, type_)

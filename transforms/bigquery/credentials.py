@@ -14,6 +14,7 @@ of ours on.
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 
 import google.auth
 from google.auth import impersonated_credentials
@@ -23,6 +24,7 @@ REST_EMULATOR = "BIGQUERY_EMULATOR_HOST"
 STORAGE_EMULATOR = "BIGQUERY_STORAGE_EMULATOR_HOST"
 IMPERSONATE = "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT"
 QUOTA_PROJECT = "GOOGLE_CLOUD_QUOTA_PROJECT"
+_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 
 _SCOPES: Sequence[str] = ("https://www.googleapis.com/auth/bigquery",)
 _IMPERSONATION_SCOPES: Sequence[str] = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -38,12 +40,41 @@ def of() -> tuple[Credentials, str | None]:
     if emulator() or storage_emulator():
         return AnonymousCredentials(), quota_project
     account = os.environ.get(IMPERSONATE)
-    credentials, _ = google.auth.default(scopes=_IMPERSONATION_SCOPES if account else _SCOPES)
+    credentials, _ = _default(os.environ.get(_FILE), bool(account))
     if account:
         credentials = _impersonated(credentials, account)
     if quota_project and hasattr(credentials, "with_quota_project"):
         credentials = credentials.with_quota_project(quota_project)
     return credentials, quota_project
+
+
+def charged_project(fallback: str) -> str:
+    """The project that jobs and read sessions run in, and that is charged for them.
+
+    It is the one that GOOGLE_CLOUD_QUOTA_PROJECT names, else that of the credentials (which
+    GOOGLE_CLOUD_PROJECT overrides), else the fallback: the project of the table.
+
+    Raises:
+        google.auth.exceptions.GoogleAuthError: there are no credentials.
+    """
+    named = os.environ.get(QUOTA_PROJECT)
+    if named or emulator():
+        return named or fallback
+    _, own = _default(os.environ.get(_FILE), bool(os.environ.get(IMPERSONATE)))
+    return own or fallback
+
+
+@lru_cache(maxsize=4)
+def _default(file: str | None, is_for_another: bool) -> tuple[Credentials, str | None]:
+    """What google-auth finds; it asks the machine's metadata server, which takes seconds.
+
+    Args:
+        file: as the variable names it now: another one is another login.
+        is_for_another: whether these credentials are to get those of another account.
+    """
+    scopes = _IMPERSONATION_SCOPES if is_for_another else _SCOPES
+    credentials, project = google.auth.default(scopes=scopes)
+    return credentials, project
 
 
 def _impersonated(source: Credentials, account: str) -> Credentials:
