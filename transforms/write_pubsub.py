@@ -275,7 +275,7 @@ class _PublishPredictionsFn(_PublishFn):
             classes=["MessageTooLarge"] * len(messages),
             messages=messages,
         )
-        return to_dead_letters(batch, reasons, self._run_id, model_version=_version_of(batch))
+        return to_dead_letters(batch, reasons, self._run_id, model_version=version_of(batch))
 
 
 class _PublishDeadLettersFn(_PublishFn):
@@ -390,7 +390,8 @@ def _cut(text: str | None) -> str:
     return encoded[: _MAX_ATTRIBUTE_BYTES - 3].decode(errors="ignore") + "…"
 
 
-def _version_of(batch: pa.RecordBatch) -> str | None:
+def version_of(batch: pa.RecordBatch) -> str | None:
+    """The version of the model that scored a batch; None if none did."""
     if _MODEL_VERSION not in batch.schema.names:
         return None
     version: str | None = batch.column(_MODEL_VERSION)[0].as_py()

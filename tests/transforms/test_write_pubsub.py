@@ -212,7 +212,7 @@ def test_a_batch_of_nothing_but_large_rows_publishes_nothing(fake, monkeypatch):
 
 
 def test_the_version_of_a_row_that_no_model_scored_is_unknown():
-    assert write_pubsub._version_of(pa.record_batch({"a": [1]})) is None
+    assert write_pubsub.version_of(pa.record_batch({"a": [1]})) is None
 
 
 def test_a_topic_that_does_not_answer_is_tried_again(fake, caplog):
