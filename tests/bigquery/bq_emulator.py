@@ -28,14 +28,14 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where this is run as a program
 
-import pyarrow as pa  # noqa: E402
-import pyarrow.parquet as pq  # noqa: E402
-from bq_parts import EMULATOR, home_of, python_of  # noqa: E402
-from cached_parts import ensure  # noqa: E402
-from emulator import free_port  # noqa: E402
-from google.api_core.client_options import ClientOptions  # noqa: E402
-from google.auth.credentials import AnonymousCredentials  # noqa: E402
-from google.cloud import bigquery  # noqa: E402
+import pyarrow as pa
+import pyarrow.parquet as pq
+from bq_parts import EMULATOR, home_of, python_of
+from cached_parts import ensure
+from emulator import free_port
+from google.api_core.client_options import ClientOptions
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
 
 PROJECT = "scoreline-tests"
 
@@ -163,9 +163,7 @@ class BigQueryEmulator:
         config = bigquery.LoadJobConfig(source_format=bigquery.SourceFormat.PARQUET)
         config.parquet_options = bigquery.ParquetOptions()
         config.parquet_options.enable_list_inference = True
-        job = self.client.load_table_from_file(
-            file, table, job_config=config, timeout=_CALL_SECS
-        )
+        job = self.client.load_table_from_file(file, table, job_config=config, timeout=_CALL_SECS)
         job.result(timeout=_CALL_SECS)
 
     def rows(self, table: str) -> pa.Table:

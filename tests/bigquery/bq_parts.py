@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where this is run as a program
 
-from cached_parts import Part, make_all, run  # noqa: E402
+from cached_parts import Part, make_all, run
 
 BQEMULATOR_VERSION = "1.4.0"
 DUCKDB_VERSION = "1.5.5"

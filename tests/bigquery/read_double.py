@@ -6,7 +6,7 @@ here: over real gRPC, with the messages of the installed library.
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +45,7 @@ class ReadDouble:
         sessions: every request for a session.
         reads: the number of the stream and the offset of each request for rows.
         metadata: of each request.
+        before_session: called before a session is made.
     """
 
     batch_rows: int = 10
@@ -52,6 +53,7 @@ class ReadDouble:
     sessions: list[Any] = field(default_factory=list)
     reads: list[tuple[int, int]] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
+    before_session: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         self._tables: dict[str, pa.Table] = {}
@@ -104,6 +106,8 @@ class ReadDouble:
     def _create(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.sessions.append(request)
         self.metadata.append(dict(context.invocation_metadata()))
+        if self.before_session is not None:
+            self.before_session()
         if self._refusals:
             context.abort(*self._refusals.popleft())
         wanted = request.read_session

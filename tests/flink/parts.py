@@ -1,6 +1,6 @@
 """What tests on Flink and Prism start: made once, and kept outside the checkout.
 
-    python tests/flink/parts.py    # makes what is missing, and prints where all of it is
+python tests/flink/parts.py    # makes what is missing, and prints where all of it is
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where this is run as a program
 
-from cached_parts import Part, ensure, make_all, run  # noqa: E402
+from cached_parts import Part, ensure, make_all, run
 
 FLINK_VERSION = "1.19.3"
 PRISM_VERSION = "v2.77.0"
@@ -63,9 +63,7 @@ JOB_SERVER = Part(
     COMMAND,
 )
 PRISM = Part("Prism", f"prism-{PRISM_VERSION}", ("go",), _make_prism, COMMAND)
-BOOT = Part(
-    "boot program of Beam's workers", f"boot-{PRISM_VERSION}", ("go",), _make_boot, COMMAND
-)
+BOOT = Part("boot program of Beam's workers", f"boot-{PRISM_VERSION}", ("go",), _make_boot, COMMAND)
 PARTS = (FLINK, JOB_SERVER, PRISM, BOOT)
 
 

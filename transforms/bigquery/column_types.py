@@ -154,7 +154,7 @@ def check_names(names: Sequence[str]) -> None:
         if not 0 < len(name) <= _MAX_NAME or _FORBIDDEN.search(name):
             raise ValueError(
                 f"BigQuery takes no column {name!r}: a name has 1 to {_MAX_NAME} characters, and "
-                "none of !\"$()*,./;?@[\\]^`{}~. Rename it"
+                'none of !"$()*,./;?@[\\]^`{}~. Rename it'
             )
         if lowered.startswith(_RESERVED):
             raise ValueError(f"BigQuery keeps the start of the column name {name!r} for itself")

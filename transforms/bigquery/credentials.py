@@ -72,6 +72,7 @@ def _default(file: str | None, is_for_another: bool) -> tuple[Credentials, str |
         file: as the variable names it now: another one is another login.
         is_for_another: whether these credentials are to get those of another account.
     """
+    del file  # google-auth reads the variable itself
     scopes = _IMPERSONATION_SCOPES if is_for_another else _SCOPES
     credentials, project = google.auth.default(scopes=scopes)
     return credentials, project
