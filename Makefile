@@ -31,7 +31,7 @@ demo: $(STAMP)  ## train a model on real data and score it, broken rows included
 demo-stream: $(STAMP)  ## the same on a live stream, with the Pub/Sub emulator
 	$(BIN)/python demo/demo_stream.py
 
-test: $(STAMP)  ## the suite that a person waits for; PYTEST_ARGS="-k words" passes arguments on
+test: bigquery-parts  ## the suite that a person waits for; PYTEST_ARGS="-k words" passes arguments on
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
 
 soak: $(STAMP)  ## the crash suite of streams, and a thousand damaged files of each model format; an hour
@@ -47,6 +47,10 @@ soak-flink: flink-parts  ## the same with 20,000,000 rows and long streams; half
 	$(BIN)/python -m pytest -m flink_soak --timeout 3000 -s tests/flink $(PYTEST_ARGS)
 
 # Where a part cannot be made, the tests say what to install, or fail where services are required.
+.PHONY: bigquery-parts
+bigquery-parts: $(STAMP)
+	-@$(BIN)/python tests/bigquery/bq_parts.py
+
 .PHONY: flink-parts
 flink-parts: $(STAMP)
 	-@$(BIN)/python tests/flink/parts.py

@@ -1,6 +1,8 @@
-"""What tests on Flink and Prism start: made once, and kept outside the checkout.
+"""What tests on Flink and Prism start, as a program that makes it.
 
-python tests/flink/parts.py    # makes what is missing, and prints where all of it is
+    python tests/flink/parts.py    # makes what is missing, and prints where all of it is
+
+How parts are kept is said in tests/cached_parts.py.
 """
 
 import hashlib

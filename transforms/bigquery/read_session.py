@@ -3,7 +3,8 @@
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -136,13 +137,14 @@ def read_stream(
     patience = _Patience(give_up_secs)
     while True:
         try:
-            for response in _responses(stream, row, stall_secs):
-                message = pa.py_buffer(response.arrow_record_batch.serialized_record_batch)
-                batch = pa.ipc.read_record_batch(message, decoded)
-                patience.renew()
-                row += batch.num_rows
-                if batch.num_rows:
-                    yield batch
+            with closing(_responses(stream, row, stall_secs)) as responses:
+                for response in responses:
+                    message = pa.py_buffer(response.arrow_record_batch.serialized_record_batch)
+                    batch = pa.ipc.read_record_batch(message, decoded)
+                    patience.renew()
+                    row += batch.num_rows
+                    if batch.num_rows:
+                        yield batch
             return
         except grpc.RpcError as error:
             if error.code() not in _BROKEN or not patience.wait():
@@ -150,7 +152,7 @@ def read_stream(
                 raise BigQueryError(said) from error
 
 
-def _responses(stream: str, offset: int, stall_secs: float) -> Iterator[Any]:
+def _responses(stream: str, offset: int, stall_secs: float) -> Generator[Any, None, None]:
     """The answers of one connection, which ends when nobody wants more or nothing comes."""
     read = storage_channel().unary_stream(
         f"{_SERVICE}/ReadRows",
