@@ -114,7 +114,8 @@ class RestDouble:
         if dataset not in self.datasets:
             return _error(404, "notFound", f"Not found: Dataset {dataset}")
         if len(parts) == 2:
-            return Answer(200, {"id": dataset, **self.datasets[dataset]})
+            reference = {"projectId": project, "datasetId": parts[1]}
+            return Answer(200, {"datasetReference": reference, **self.datasets[dataset]})
         if method == "POST":
             return self._create(f"{dataset}.{body['tableReference']['tableId']}", body)
         return self._on_table(method, f"{dataset}.{parts[3]}", headers, body)

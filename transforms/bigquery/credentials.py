@@ -58,7 +58,7 @@ def charged_project(fallback: str) -> str:
         google.auth.exceptions.GoogleAuthError: there are no credentials.
     """
     named = os.environ.get(QUOTA_PROJECT)
-    if named or emulator():
+    if named or emulator() or storage_emulator():
         return named or fallback
     _, own = _default(os.environ.get(_FILE), bool(os.environ.get(IMPERSONATE)))
     return own or fallback

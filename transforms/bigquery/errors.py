@@ -1,6 +1,6 @@
 """What BigQuery refused, in a line that says what to do: which role is missing, for one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Literal
 
@@ -136,14 +136,19 @@ def status_of(error: Exception) -> grpc.StatusCode:
 
 def reasons_of(error: Exception) -> set[str]:
     """The reasons in the answer of a call over REST, such as `accessDenied`."""
-    entries = getattr(error, "errors", None) or ()
-    return {entry["reason"] for entry in entries if isinstance(entry, dict) and "reason" in entry}
+    return {entry["reason"] for entry in _entries(error) if "reason" in entry}
+
+
+def _entries(error: Exception) -> list[Mapping[str, str]]:
+    found = getattr(error, "errors", None) or ()
+    return [entry for entry in found if isinstance(entry, Mapping)]
 
 
 def _said(error: Exception) -> str:
-    """What the service says, in one line."""
+    """What the service says, in one line; the client adds the request to what came over REST."""
     if isinstance(error, grpc.RpcError) and callable(getattr(error, "details", None)):
         text = error.details() or str(error.code())
     else:
-        text = getattr(error, "message", None) or str(error) or type(error).__name__
+        bare = next((entry["message"] for entry in _entries(error) if "message" in entry), None)
+        text = bare or getattr(error, "message", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())

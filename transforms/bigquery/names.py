@@ -6,7 +6,7 @@ from dataclasses import dataclass
 URI_SCHEME = "bq://"
 
 # A project of an organisation's domain has a colon and dots: example.com:sales.
-_PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]*[a-z0-9]|[a-z]")
+_PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z]([a-z0-9-]*[a-z0-9])?")
 _DATASET = re.compile(r"\w{1,1024}", re.ASCII)
 # Letters, marks, numbers, connectors, dashes and spaces, of any script; a `$` would name a
 # partition, a `*` many tables, a backtick would end a quoted name.
