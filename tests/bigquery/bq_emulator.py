@@ -37,6 +37,8 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
+from scoreline.transforms.bigquery.column_types import to_bigquery
+
 PROJECT = "scoreline-tests"
 
 _READY_SECS = 60.0  # it takes 4 s on an idle machine
@@ -156,7 +158,9 @@ class BigQueryEmulator:
         return name
 
     def load(self, table: str, rows: pa.Table) -> None:
-        """Makes a table of rows, in a load job of a Parquet file."""
+        """Makes a table of rows, in a load job of a Parquet file, which needs it to be there."""
+        made = bigquery.Table(table, schema=to_bigquery(rows.schema))
+        self.client.create_table(made, retry=None, timeout=_CALL_SECS)
         file = io.BytesIO()
         pq.write_table(rows, file)
         file.seek(0)

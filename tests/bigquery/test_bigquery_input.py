@@ -12,7 +12,7 @@ from scoreline.transforms.bigquery_input import inspect_query, inspect_table
 from scoreline.transforms.identity import row_ids
 from scoreline.transforms.splits import plan_splits, read_split
 
-NUM_ROWS = 40_000
+NUM_ROWS = 60_000  # more than 1 MB: the emulator gives less than that as one stream
 ORDERS = pa.table(
     {
         "order_id": pa.array(np.arange(NUM_ROWS)),
@@ -83,12 +83,12 @@ def test_only_the_columns_that_are_asked_for_are_read_in_their_order(orders):
 
 
 def test_a_filter_is_left_to_bigquery(orders):
-    info = inspect_table(orders, "order_id >= 39990")
+    info = inspect_table(orders, "order_id >= 59990")
     assert info.num_rows is None
     opened = info.open("r1", ("order_id",))
     assert opened.num_rows is None
     found = rows_of(batches_of(opened), "order_id").column(0).to_pylist()
-    assert sorted(found) == list(range(39_990, NUM_ROWS))
+    assert sorted(found) == list(range(59_990, NUM_ROWS))
 
 
 def test_small_answers_become_batches_that_a_model_likes(orders):
