@@ -49,6 +49,7 @@ the reason.
   scoreline run JOB.yaml           runs it; --set a.b=c changes a value for this run
   scoreline model inspect MODEL    what a model is and takes, without running anything of it
   scoreline schema                 the job file's JSON Schema, for an editor's completion
+  scoreline template               a form on Dataflow by which colleagues start jobs
   scoreline completion SHELL       completion for bash, zsh or fish
 """
 
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
 
 
-def console() -> NoReturn:
+def console(argv: Sequence[str] | None = None) -> NoReturn:
     """Ends the process with the exit code of `main`.
 
     Without Python's own tear-down: it waits for threads of Beam's that serve nobody any more, and
@@ -78,7 +79,7 @@ def console() -> NoReturn:
     end_on_signals()
     # Else gRPC itself logs every connection that a service closes; we say it once, in a line.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    code = main()
+    code = main(argv)
     with suppress(BrokenPipeError):
         sys.stdout.flush()
     with suppress(BrokenPipeError):
@@ -93,6 +94,7 @@ def _verb(name: str) -> Callable[[list[str]], int]:
         "check": _check,
         "schema": _schema,
         "model": _model,
+        "template": _template,
         "completion": _completion,
     }
     if name not in verbs:
@@ -106,7 +108,7 @@ def _unknown_verb(name: str, verbs: list[str]) -> str:
     return f"unknown command {name!r}{hint} Expected one of: {', '.join(verbs)}"
 
 
-def _parse(
+def parse(
     parser: argparse.ArgumentParser, words: list[str], *, files: int = 0
 ) -> tuple[Flags, Arguments] | None:
     """The flags of a verb, and Beam's; None if only help was wanted, which is printed."""
@@ -125,7 +127,7 @@ def _parse(
 
 
 def _score(words: list[str]) -> int:
-    parsed = _parse(score_parser(), words)
+    parsed = parse(score_parser(), words)
     if parsed is None:
         return ExitCode.FINISHED
     flags, arguments = parsed
@@ -140,23 +142,23 @@ def _score(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    parsed = _parse(run_parser(), words, files=1)
+    parsed = parse(run_parser(), words, files=1)
     if parsed is None:
         return ExitCode.FINISHED
     flags, arguments = parsed
-    return _start(_read_job(flags), flags, arguments)
+    return _start(_read_job(flags, arguments), flags, arguments)
 
 
 def _check(words: list[str]) -> int:
-    parsed = _parse(check_parser(), words, files=1)
+    parsed = parse(check_parser(), words, files=1)
     if parsed is None:
         return ExitCode.FINISHED
     flags, arguments = parsed
-    return _check_job(_read_job(flags), flags, arguments)
+    return _check_job(_read_job(flags, arguments), flags, arguments)
 
 
 def _schema(words: list[str]) -> int:
-    if _parse(schema_parser(), words) is not None:
+    if parse(schema_parser(), words) is not None:
         from .job import Job
 
         print_document(json.dumps(Job.model_json_schema(), indent=2))
@@ -164,7 +166,7 @@ def _schema(words: list[str]) -> int:
 
 
 def _model(words: list[str]) -> int:
-    parsed = _parse(model_parser(), words, files=2)
+    parsed = parse(model_parser(), words, files=2)
     if parsed is None:
         return ExitCode.FINISHED
     flags, arguments = parsed
@@ -198,8 +200,14 @@ def _model(words: list[str]) -> int:
     return found.exit_code
 
 
+def _template(words: list[str]) -> int:
+    from .template_cli import template
+
+    return template(words)
+
+
 def _completion(words: list[str]) -> int:
-    parsed = _parse(completion_parser(), words, files=1)
+    parsed = parse(completion_parser(), words, files=1)
     if parsed is not None:
         from .completion import completion_script
 
@@ -207,10 +215,14 @@ def _completion(words: list[str]) -> int:
     return ExitCode.FINISHED
 
 
-def _read_job(flags: Flags) -> "Job":
+def _read_job(flags: Flags, arguments: Arguments) -> "Job":
     from .job import make_job
     from .job_file import read_job_values
 
+    if "://" in flags["job"]:
+        from .launch import beam_options
+
+        beam_options(arguments.beam)  # the file's file system may need them
     found = read_job_values(flags["job"], flags["set"] or ())
     return make_job(found.values, found.variables)
 

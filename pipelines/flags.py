@@ -23,7 +23,7 @@ class _Parser(argparse.ArgumentParser):
 
 def score_parser() -> argparse.ArgumentParser:
     """The flags of `scoreline score`."""
-    parser = _parser("score", "Score files or a stream with a trained model.")
+    parser = verb_parser("score", "Score files or a stream with a trained model.")
     data = parser.add_argument_group("data")
     _add_input_flags(data)
     _add_csv_flags(data)
@@ -55,12 +55,12 @@ def check_parser() -> argparse.ArgumentParser:
 
 def schema_parser() -> argparse.ArgumentParser:
     """The flags of `scoreline schema`: none."""
-    return _parser("schema", "Print the job file's JSON Schema.")
+    return verb_parser("schema", "Print the job file's JSON Schema.")
 
 
 def model_parser() -> argparse.ArgumentParser:
     """The flags of `scoreline model`."""
-    parser = _parser("model", "Look at a model without running anything of it.")
+    parser = verb_parser("model", "Look at a model without running anything of it.")
     parser.add_argument("action", choices=("inspect",), help="what to do with the model")
     parser.add_argument("model", metavar="MODEL", help="as for --model of scoreline score")
     _add_trust_flags(parser)
@@ -81,13 +81,13 @@ def model_parser() -> argparse.ArgumentParser:
 
 def completion_parser() -> argparse.ArgumentParser:
     """The argument of `scoreline completion`."""
-    parser = _parser("completion", "Print a script for the shell to source.")
+    parser = verb_parser("completion", "Print a script for the shell to source.")
     parser.add_argument("shell", choices=("bash", "zsh", "fish"))
     return parser
 
 
 def _job_parser(verb: str, description: str) -> argparse.ArgumentParser:
-    parser = _parser(verb, description)
+    parser = verb_parser(verb, description)
     parser.add_argument("job", metavar="JOB.yaml", help="the job file")
     parser.add_argument(
         "--set",
@@ -99,7 +99,8 @@ def _job_parser(verb: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _parser(verb: str, description: str) -> argparse.ArgumentParser:
+def verb_parser(verb: str, description: str) -> argparse.ArgumentParser:
+    """A parser of one verb without its flags; whatever is wrong is a UsageError."""
     return _Parser(
         prog=f"scoreline {verb}",
         description=description,

@@ -66,6 +66,8 @@ def hide(value: Any, variables: dict[str, str]) -> Any:
 
 
 def _read(path: str) -> str:
+    if "://" in path:
+        return _read_object(path)
     file = Path(path)
     if not file.is_file():
         folder = file.parent
@@ -76,8 +78,26 @@ def _read(path: str) -> str:
         )
     if file.stat().st_size > _MAX_BYTES:
         raise UsageError(f"{path} has {file.stat().st_size:,} bytes; a job file has at most 1 MiB")
+    return _decoded(path, file.read_bytes())
+
+
+def _read_object(path: str) -> str:
+    """The text of a job file in an object store, as a template's launcher gets one."""
+    from scoreline.transforms.storage import open_file  # imports Beam: not for a local file
+
     try:
-        return file.read_text("utf-8")
+        with open_file(path) as file:
+            content: bytes = file.read(_MAX_BYTES + 1)
+    except Exception as error:  # each file system has errors of its own
+        raise UsageError(f"cannot read the job file {path}: {error}") from None
+    if len(content) > _MAX_BYTES:
+        raise UsageError(f"{path} is larger than 1 MiB; a job file has at most that")
+    return _decoded(path, content)
+
+
+def _decoded(path: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no UTF-8 text: {error}") from None
 

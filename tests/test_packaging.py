@@ -88,3 +88,19 @@ def test_the_installed_command_runs(installed, checkout, tmp_path, where):
     assert run("-S", script, "--version", cwd=cwd, path=installed) == version
     found = "import scoreline, scoreline.pipelines; print(scoreline.pipelines.__file__)"
     assert run("-S", "-c", found, cwd=cwd, path=installed).startswith(str(installed))
+
+
+IMAGE = "europe-west4-docker.pkg.dev/shop/scoreline/scoreline:0.1.0"
+
+
+def test_the_template_is_made_checked_and_started_from_the_wheel(installed, tmp_path):
+    """What a colleague does who has no checkout; a template is made without any library."""
+    build = ("template", "build", "--image", IMAGE, "--output", "made")
+    run("-S", "-m", "scoreline", *build, cwd=tmp_path, path=installed)
+    made = tmp_path / "made" / "scoreline.json"
+    assert "those of scoreline 0." in run(
+        "-m", "scoreline", "template", "check", made, cwd=tmp_path, path=installed
+    )
+    start = ("template", "run", "gs://b/scoreline.json", "--job-file=gs://b/job.yaml", "--region=r")
+    printed = run("-S", "-m", "scoreline", *start, "--print", cwd=tmp_path, path=installed)
+    assert "--parameters=job_file=gs://b/job.yaml" in printed

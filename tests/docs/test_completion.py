@@ -36,7 +36,8 @@ def bash(tmp_path):
 
 
 def test_bash_completes_verbs(bash):
-    assert bash("scoreline", "") == ["score", "run", "check", "schema", "model", "completion"]
+    verbs = ["score", "run", "check", "schema", "model", "template", "completion"]
+    assert bash("scoreline", "") == verbs
     assert bash("scoreline", "sc") == ["score", "schema"]
 
 
@@ -48,6 +49,13 @@ def test_bash_completes_the_flags_of_each_verb(bash):
         "--csv-newlines-in-values",
     ]
     assert bash("scoreline", "run", "job.yaml", "--s") == ["--set", "--status-secs"]
+
+
+def test_bash_completes_the_actions_of_template_and_their_flags(bash):
+    assert bash("scoreline", "template", "") == ["build", "check", "run"]
+    assert bash("scoreline", "template", "build", "--o") == ["--output", "--overwrite"]
+    assert bash("scoreline", "template", "run", "--job") == ["--job-file"]
+    assert bash("scoreline", "run", "--job") == []
 
 
 def test_bash_leaves_what_is_no_flag_to_its_file_names(bash):

@@ -22,6 +22,7 @@ from scoreline.pipelines.flags import (
 )
 from scoreline.pipelines.job import Job, make_job
 from scoreline.pipelines.job_file import read_job_values
+from scoreline.pipelines.template_flags import TEMPLATE_PARSERS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
@@ -38,14 +39,16 @@ PARSERS = {
     "check": check_parser(),
     "schema": schema_parser(),
     "model": model_parser(),
+    **{f"template {action}": parser() for action, parser in TEMPLATE_PARSERS.items()},
     "completion": completion_parser(),
 }
 
-_VERB_HEADING = re.compile(r"^## `(\w+)`$", re.MULTILINE)
+_VERB_HEADING = re.compile(r"^## `([\w ]+)`$", re.MULTILINE)
 _FLAG_ROW = re.compile(r"^\| `(--[a-z0-9-]+)(?: ([^`]+))?` \| (.+) \| (.+) \|$", re.MULTILINE)
 _KEY_ROW = re.compile(r"^\| `([\w.]+)` \| ([^|]+) \| ([^|]+) \| [^|]+ \|$", re.MULTILINE)
 _DEFAULT_IN_HELP = re.compile(r"\(default: (.+)\)$")
 _LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+_COMMAND = re.compile(r"scoreline ((?:template )?\w+)((?:.*\\\n)*.*)")
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -93,7 +96,8 @@ FLAGS = [(verb, flag) for verb in PARSERS for flag in flag_actions(verb)]
 def test_every_verb_is_documented_in_the_order_of_the_help(capsys: pytest.CaptureFixture) -> None:
     assert _VERB_HEADING.findall(COMMAND_LINE.read_text()) == list(PARSERS)
     assert main(["nonsense"]) == ExitCode.USAGE
-    assert ", ".join(PARSERS) in capsys.readouterr().err
+    verbs = dict.fromkeys(name.split()[0] for name in PARSERS)
+    assert ", ".join(verbs) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", PARSERS)
@@ -312,7 +316,7 @@ def test_commands_in_the_documents_use_flags_that_exist() -> None:
     beam = {"--" + flag.lstrip("-") for flag in BEAM_FLAGS}
     for document in DOCUMENTS:
         blocks = re.findall(r"^```\n(.*?)^```$", document.read_text(), re.M | re.S)
-        for verb, command in re.findall(r"scoreline (\w+)((?:.*\\\n)*.*)", "\n".join(blocks)):
+        for verb, command in re.findall(_COMMAND, "\n".join(blocks)):
             flags = {*flag_actions(verb), "--help", "--version"} | beam
             used = set(re.findall(r"(?<!\S)--[a-z0-9_-]+", command))
             assert used <= flags, f"{document.name}: {sorted(used - flags)} are no flags of {verb}"

@@ -145,7 +145,7 @@ class _Builder:
     def _env(self, text: str) -> None:
         for word in shlex.split(text):
             name, _, value = word.partition("=")
-            self.env[name] = expand(self._below_root(value), self.env)
+            self.env[name] = expand(self._below_root(value), self._arguments | self.env)
 
     def _workdir(self, text: str) -> None:
         self._folder = self._root / text.lstrip("/")
@@ -167,7 +167,8 @@ class _Builder:
             self._copy_one(source, into, is_folder=target.endswith("/"))
 
     def _copy_one(self, source: str, into: Path, is_folder: bool) -> None:
-        assert Path(source).parts[0] in context(self._checkout), f".dockerignore hides {source}"
+        seen = context(self._checkout)
+        assert {source, Path(source).parts[0]} & seen, f".dockerignore hides {source}"
         path = self._checkout / source
         if path.is_dir():
             ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -198,7 +199,7 @@ class _Builder:
 
     def _below_root(self, text: str) -> str:
         """Moves the folders that the image has of its own below the root."""
-        return re.sub(r"(?<![\w.$}])/(?=(?:opt|src|wheels)\b)", f"{self._root}/", text)
+        return re.sub(r"(?<![\w.$}])/(?=(?:opt|src|template|wheels)\b)", f"{self._root}/", text)
 
 
 def _outside() -> dict[str, str]:

