@@ -315,7 +315,8 @@ def test_python_examples_compile() -> None:
 def test_commands_in_the_documents_use_flags_that_exist() -> None:
     beam = {"--" + flag.lstrip("-") for flag in BEAM_FLAGS}
     for document in DOCUMENTS:
-        blocks = re.findall(r"^```\n(.*?)^```$", document.read_text(), re.M | re.S)
+        fences = re.findall(r"^```(\w*)\n(.*?)^```$", document.read_text(), re.M | re.S)
+        blocks = [text for language, text in fences if not language]
         for verb, command in re.findall(_COMMAND, "\n".join(blocks)):
             flags = {*flag_actions(verb), "--help", "--version"} | beam
             used = set(re.findall(r"(?<!\S)--[a-z0-9_-]+", command))
