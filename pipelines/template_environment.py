@@ -119,7 +119,7 @@ def environment_of(beam_flags: Sequence[str]) -> dict[str, Any]:
         elif setting is _LABELS:
             environment.setdefault(setting.field, {}).update(_labels(value))
         elif setting.is_list:
-            environment.setdefault(setting.field, []).extend(value.split(","))
+            environment.setdefault(setting.field, []).extend((value or "").split(","))
         else:
             environment[setting.field] = _converted(setting, name, value)
     return environment

@@ -253,7 +253,7 @@ def test_console_ends_the_process_with_mains_code(monkeypatch: pytest.MonkeyPatc
             raise BrokenPipeError
 
     codes: list[int] = []
-    monkeypatch.setattr(cli, "main", lambda: 3)
+    monkeypatch.setattr(cli, "main", lambda argv=None: 3)
     monkeypatch.setattr(cli, "end_on_signals", lambda: None)
     monkeypatch.setattr(os, "_exit", codes.append)
     with monkeypatch.context() as patch:
