@@ -203,7 +203,7 @@ def inspect_table(table: TableName, row_filter: str | None = None) -> TableInfo:
     return TableInfo(
         path=table.uri,
         schema=to_arrow(found.fields),
-        num_rows=found.num_rows if _counts(found, row_filter) else None,
+        num_rows=_count(found, row_filter),
         num_bytes=found.num_bytes,
         table=table,
         row_filter=row_filter,
@@ -266,9 +266,9 @@ def _described(table: TableName) -> FoundTable:
     return found
 
 
-def _counts(found: FoundTable, row_filter: str | None) -> bool:
-    """Whether the number of rows in a table's metadata is that of the rows that are read."""
-    return row_filter is None and not found.is_buffered
+def _count(found: FoundTable, row_filter: str | None) -> int | None:
+    """How many rows are read, if the metadata says it; an emulator says 0 of every table."""
+    return None if row_filter or found.is_buffered else found.num_rows or None
 
 
 def _snapshot(
@@ -289,11 +289,11 @@ def _snapshot(
     )
     after = _described(table)
     is_same = before.modified is not None and before.modified == after.modified
-    is_exact = is_same and _counts(before, row_filter) and _counts(after, row_filter)
+    counts = {_count(before, row_filter), _count(after, row_filter)}
     return OpenTable(
         path=table.uri,
         schema=schema,
-        num_rows=before.num_rows if is_exact else None,
+        num_rows=counts.pop() if is_same and len(counts) == 1 else None,
         session=session,
         source=f"{table.uri}@{taken_at}",
         num_bytes=session.num_bytes or before.num_bytes,

@@ -180,6 +180,12 @@ class BigQueryEmulator:
         job = self.client.query(statement, timeout=_CALL_SECS, retry=None, job_retry=None)
         return [dict(row) for row in job.result(timeout=_CALL_SECS)]
 
+    def widen(self, table: object, column: str) -> None:
+        """Adds a column to what is stored: the emulator does it for a statement, which in turn
+        leaves out the metadata, but not for an update of the metadata, as the service does.
+        """
+        self.query(f"ALTER TABLE `{table}` ADD COLUMN {column}")
+
     def tables(self, dataset: str) -> list[str]:
         """The names of the tables of a dataset."""
         listed = self.client.list_tables(f"{PROJECT}.{dataset}", timeout=_CALL_SECS, retry=None)

@@ -81,7 +81,7 @@ def create_session(
         selected_fields=list(columns or ()), row_restriction=row_filter or ""
     )
     wanted = _Session(
-        table=table.path, data_format=types.DataFormat.ARROW.value, read_options=options
+        table=table.path, data_format=int(types.DataFormat.ARROW), read_options=options
     )
     with in_words("read", table):
         request = _CreateRequest(
