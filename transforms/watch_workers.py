@@ -24,6 +24,9 @@ _LOOK_SECS = 1.0  # how long a drain may go unheard
 _WRITE_SECS = 5.0  # how old what a worker says of itself may be
 _JOIN_SECS = 5.0  # a file system that does not answer must not keep a worker from ending
 
+# Other names under which a library is distributed: without GPUs, or with them.
+_VARIANTS = {"xgboost": ("xgboost-cpu",), "onnxruntime": ("onnxruntime-gpu",)}
+
 
 class WorkerMismatchError(Exception):
     """A worker process is not what the launcher made the job for."""
@@ -76,10 +79,10 @@ class Expected:
 def _version_of(name: str) -> str:
     if name == "python":
         return platform.python_version()
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"
+    for distribution in (name, *_VARIANTS.get(name, ())):
+        with suppress(PackageNotFoundError):
+            return version(distribution)
+    return "none"
 
 
 def _first(name: str, text: str) -> tuple[str, ...]:

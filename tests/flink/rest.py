@@ -51,9 +51,10 @@ class Rest:
         """The state of a job."""
         return str(self.get(f"jobs/{job}")["state"])
 
-    def duration_secs(self, job: str) -> float:
-        """How long a job ran, from its start on the cluster to its end."""
-        return float(self.get(f"jobs/{job}")["duration"]) / 1_000
+    def times(self, job: str) -> tuple[float, float]:
+        """When a job started and ended on the cluster, in seconds since 1970."""
+        found = self.get(f"jobs/{job}")
+        return float(found["start-time"]) / 1_000, float(found["end-time"]) / 1_000
 
     def is_running(self, job: str) -> bool:
         """Whether all tasks of a job run."""

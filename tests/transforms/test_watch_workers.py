@@ -109,3 +109,8 @@ def test_a_file_system_that_fails_does_not_fail_the_run(
     _Watch.write(expected.run_folder)
     watch.teardown()
     assert caplog.text.count("No space left on device") == 1
+
+
+def test_a_library_is_found_under_each_name_that_it_is_distributed_by() -> None:
+    xgboost = pytest.importorskip("xgboost")  # xgboost-cpu where there is such a wheel
+    assert Expected.versions_here("xgboost")["xgboost"] == xgboost.__version__
