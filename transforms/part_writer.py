@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pyarrow as pa
 
-from .encoders import open_encoder
+from .encoders import open_encoder, write_all
 from .storage import create
 
 _DEPTH = 2  # batches in hand; a writer that cannot keep up slows the bundle down
@@ -63,8 +63,7 @@ class PartWriter:
                 create(self.path) as file,
                 closing(open_encoder(self.path, file, self._schema)) as encoder,
             ):
-                while (batch := self._waiting.get()) is not None:
-                    encoder.write(batch)
+                write_all(encoder, iter(self._waiting.get, None))
         except BaseException as error:  # raised again in the bundle's own thread
             self._error = error
 

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -11,7 +11,7 @@ _DEPTH = 2  # items that wait; more would only cost memory, as both sides work i
 _POLL_SECS = 0.1  # how soon the thread notices that nobody wants more
 
 
-def prefetch(items: Iterable[T]) -> Iterator[T]:
+def prefetch(items: Iterable[T]) -> Generator[T, None, None]:
     """Yields the items in order while a thread makes the next ones; raises what the thread raised.
 
     >>> list(prefetch(iter([1, 2, 3])))
