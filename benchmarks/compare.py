@@ -54,8 +54,8 @@ def read(path: str, *, any_order: bool) -> pa.Table:
 def read_json(path: str, schema: pa.Schema) -> pa.Table:
     """Turns an output of JSON lines into one table, file by file.
 
-    Arrow's dataset of JSON files waits for ever on a machine with two cores: what reads ahead in its
-    two threads waits for work that only those threads could do.
+    Arrow's dataset of JSON files waits for ever on a machine with two cores: what reads ahead in
+    its two threads waits for work that only those threads could do.
     """
     options = pa_json.ParseOptions(explicit_schema=schema)
     parts = sorted(Path(path).glob("part-*.jsonl"))

@@ -3,10 +3,10 @@
 The cluster is that of the tests (tests/flink/cluster.py): JobManager, TaskManagers with a slot each
 and their pools of Python workers are processes of this one machine, so parallelism 2 has no more
 cores than parallelism 1, nor has the in-process runner. What is compared is the job's own time,
-without start-up: in process from the plan to the report, on Flink from the first worker's word that
-it is there (all is imported, the model is not yet loaded) to the end that Flink's REST interface
-names. The rows "with the workers' start" count from the job's start on the cluster: Flink starts new
-Python processes for each job. Before anything is timed both must write the same.
+without start-up: in process from the plan to the report, on Flink from the first worker's word
+that it is there (all is imported, the model is not yet loaded) to the end that Flink's REST
+interface names. The rows "with the workers' start" count from the job's start on the cluster: Flink
+starts new Python processes for each job. Before anything is timed both must write the same.
 
 Streams are given a bundle time (--max_bundle_time_mills): latency at 100 messages a second from the
 emulator and back, and the CPU time of TaskManagers and workers while nothing comes.
@@ -240,17 +240,19 @@ def _of_streams(name: str, millis: int, must: float | None, aim: float | None) -
     return Goal(f"{name}-{millis}", f"bundles of {millis} ms: {title}", "≤", must, aim, measure)
 
 
+def _whole(slots: int, title: str) -> Goal:
+    name = f"whole-{slots}"
+    title = f"{title}, with the workers' start ÷ in process"
+    return Goal(name, title, "≤", None, None, _ratio(name))
+
+
 # What a plain source of Beam's had with these bundle times: p99 154, 210 and 997 ms, and idle 94 %
 # of a core with the first.
 GOALS = (
     Goal("batch-1", "20,000,000 rows, one slot ÷ in process", "≤", 2, 1.3, _ratio("flink-1")),
     Goal("batch-2", "20,000,000 rows, two slots ÷ in process", "≤", 2, 1.3, _ratio("flink-2")),
-    Goal(
-        "whole-1", "one slot, with the workers' start ÷ in process", "≤", None, None, _ratio("whole-1")
-    ),
-    Goal(
-        "whole-2", "two slots, with the workers' start ÷ in process", "≤", None, None, _ratio("whole-2")
-    ),
+    _whole(1, "one slot"),
+    _whole(2, "two slots"),
     _of_streams("p50", 20, None, None),
     _of_streams("p99", 20, 154, None),
     _of_streams("idle", 20, 94, 25),

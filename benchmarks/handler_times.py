@@ -10,8 +10,8 @@ import time
 
 from handler_models import pair_of
 
-# After a run onnxruntime's threads spin for a while, and would take the processor from whoever comes
-# next: ours, as ours let theirs sleep.
+# After a run onnxruntime's threads spin for a while, and would take the processor from whoever
+# comes next: that is us, as ours lets its threads sleep.
 _QUIET_SECS = 0.2
 
 

@@ -184,9 +184,9 @@ def surge(phases: Sequence[Phase]) -> Trial:
 def memory(num_messages: int) -> Trial:
     """Has scoreline work off a backlog whose predictions nobody keeps: its peak memory.
 
-    What is beyond the first hundred thousand is published while it works: so many wait at a time that
-    flow control is what bounds its memory, and the emulator, which looks through all that wait for
-    each pull, does not slow down to 800 messages a second.
+    What is beyond the first hundred thousand is published while it works: so many wait at a time
+    that flow control is what bounds its memory, and the emulator, which looks through all that wait
+    for each pull, does not slow down to 800 messages a second.
     """
     waves = [
         ("--backlog", str(min(_WAVE, num_messages - first)), "--first-id", str(first))

@@ -1,19 +1,21 @@
 """Runs a pipeline on an engine whose workers are other processes, and watches over it.
 
 Beam waits without a word where no worker can be reached. So each worker of ours writes into the run
-folder when it starts, and a job of which no worker does is ended.
+folder when it starts, and a job of which no worker does is ended. On a Flink cluster it is
+submitted once more: now and then a worker connects there and never takes up its work.
 """
 
 import re
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from urllib.error import URLError
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from scoreline.transforms.telemetry import Snapshot
 from scoreline.transforms.watch_workers import Expected, WatchWorkers
@@ -44,6 +46,10 @@ class EngineError(Exception):
     """An engine did not do its work; the message says which part, and what to do."""
 
 
+class _SilentError(EngineError):
+    """No worker has given a sign of life."""
+
+
 class Build(Protocol):
     """Builds a pipeline whose batches pass through a watch."""
 
@@ -63,6 +69,7 @@ class Engine:
         format: of the model: which library has to be the same there.
         load_secs: how long the model took to load here.
         job_name: unlike any other.
+        note: tells the user something.
     """
 
     profile: RunnerProfile
@@ -72,8 +79,9 @@ class Engine:
     format: str
     load_secs: float
     job_name: str
+    note: Callable[[str], None]
     _result: Any = None
-    _trouble: str = ""
+    _trouble: EngineError | None = None
     _is_drained: bool = False
     _running_since: float | None = None
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -92,6 +100,18 @@ class Engine:
             EngineError: the engine, or one of its workers, is not fit for it.
             Exception: whatever Beam raises when a job fails.
         """
+        try:
+            self._run_once(build)
+        except _SilentError as error:
+            # Only a cluster says when a job has ended: two must not run beside each other.
+            if self._cluster is None:
+                raise
+            said, _, _ = str(error).partition(":")
+            self.note(f"{said}; the job was cancelled, and is submitted once more")
+            self._begin_anew()
+            self._run_once(build)
+
+    def _run_once(self, build: Build) -> None:
         pipeline = beam.Pipeline(runner=self.profile.runner, options=self.options)
         expected = Expected(
             self.run_folder, self.files, Expected.versions_here(*_LIBRARIES.get(self.format, ()))
@@ -104,13 +124,20 @@ class Engine:
             self._wait()
         except Exception as error:
             if self._trouble:
-                raise EngineError(self._trouble) from error
+                raise self._trouble from error
             if not self._is_drained:
                 raise
         finally:
             self._ended.set()
+            watching.join(_GRACE_SECS)
         if self._trouble:
-            raise EngineError(self._trouble)
+            raise self._trouble
+
+    def _begin_anew(self) -> None:
+        self.job_name = f"{self.job_name}-again"
+        self.options.view_as(GoogleCloudOptions).job_name = self.job_name
+        self._result = self._trouble = self._running_since = self._job_id = None
+        self._ended = threading.Event()
 
     def _submit(self, pipeline: beam.Pipeline) -> Any:
         try:
@@ -171,9 +198,9 @@ class Engine:
             workers = _workers(self.run_folder)
             problems = [worker.problem for worker in workers if worker.problem]
             if problems and not self._trouble:
-                self._trouble = problems[0]
+                self._trouble = EngineError(problems[0])
             elif not workers and not self._trouble and self._running_secs() > limit:
-                self._trouble = self._silence()
+                self._trouble = _SilentError(self._silence())
             # Flink keeps a job that has checkpoints for ever, whether its source has ended or not.
             if not self._is_drained and are_drained(workers):
                 self._is_drained = self._cluster is not None or not self._ended.wait(_GRACE_SECS)

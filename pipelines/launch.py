@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -74,7 +74,7 @@ def run(
     if profile.runner in ENGINES:
         load_secs = time.monotonic() - started
         engine = engine_for(
-            profile, options, plan.run_folder, run_id, prepared.model.info, load_secs
+            profile, options, plan.run_folder, run_id, prepared.model.info, load_secs, display.note
         )
     return _run_claimed(prepared, plan, claims, options, engine, display)
 
@@ -93,12 +93,12 @@ def engine_for(
     run_id: str,
     info: ModelInfo,
     load_secs: float,
+    note: Callable[[str], None],
 ) -> Engine:
     """The engine on which a job runs whose workers are other processes."""
     seen = [path for path in (join(run_folder, "job.yaml"), info.uri) if "/" in path]
-    return Engine(
-        profile, options, run_folder, tuple(seen), info.format, load_secs, job_name_of(run_id)
-    )
+    job_name = job_name_of(run_id)
+    return Engine(profile, options, run_folder, tuple(seen), info.format, load_secs, job_name, note)
 
 
 def beam_options(beam_flags: Sequence[str]) -> PipelineOptions:

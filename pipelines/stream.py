@@ -97,7 +97,8 @@ def run_stream(
     telemetry: HasSnapshot = TELEMETRY
     if not profile.is_in_process:
         load_secs = time.monotonic() - started
-        engine = engine_for(profile, options, folder, run_id, prepared.model.info, load_secs)
+        info = prepared.model.info
+        engine = engine_for(profile, options, folder, run_id, info, load_secs, display.note)
         telemetry = WorkersTelemetry(folder, prepared.model.info.version)
     with _metrics(watch, display, telemetry):
         stream = _Stream(prepared, run_id, claims, head, display, watch, profile, telemetry, engine)

@@ -1,6 +1,6 @@
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -36,10 +36,13 @@ def result(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeResult]:
     result.over.set()
 
 
-def engine(folder: Path, **changes: Any) -> Engine:
+def engine(
+    folder: Path, note: Callable[[str], None] = lambda _said: None, **changes: Any
+) -> Engine:
     settings = (Setting("environment_config", "localhost:50000", "the pool"),)
     profile = RunnerProfile("fake_engine.FakeRunner", settings, **changes)
-    return Engine(profile, PipelineOptions([]), str(folder), (), "skops", 0.0, "scoreline-r1")
+    options = PipelineOptions([])
+    return Engine(profile, options, str(folder), (), "skops", 0.0, "scoreline-r1", note)
 
 
 def test_a_job_ends_well(result: FakeResult, tmp_path: Path) -> None:
@@ -150,6 +153,54 @@ def test_a_cluster_is_asked_how_its_job_fares(
     flink.answers["/v1/jobs/j/exceptions"] = entries
     with pytest.raises(RuntimeError, match=r"^ValueError: too bad$"):
         on(flink, tmp_path).run(nothing)
+
+
+class SilentFlink(dict):  # type: ignore[type-arg]
+    """The answers of a cluster on which no worker of the first jobs takes up its work."""
+
+    def __init__(self, silent: int):
+        jobs = [
+            {"name": f"scoreline-r1{end}", "jid": f"j{number}", "start-time": 1}
+            for number, end in enumerate(["", "-again"], start=1)
+        ]
+        super().__init__({"/v1/jobs/overview": {"jobs": jobs}})
+        for number in (1, 2):
+            state = "RUNNING" if number <= silent else "FINISHED"
+            self[f"/v1/jobs/j{number}"] = {"state": state}
+
+    def get(self, path: str, _default: object = None) -> object:
+        if path.endswith("?mode=cancel"):
+            self[path.removesuffix("?mode=cancel")] = {"state": "CANCELED"}
+            return {}
+        return super().get(path)
+
+
+def test_a_job_whose_workers_stay_silent_is_submitted_once_more(
+    result: FakeResult, flink: FakeFlink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_SIGN_SECS", 0.1)
+    notes: list[str] = []
+    flink.answers = SilentFlink(silent=1)
+    running = engine(tmp_path, notes.append, cluster_url=f"http://{flink.master}")
+    running.run(nothing)
+    (note,) = notes
+    assert note == (
+        "no worker has started within 0 s; the job was cancelled, and is submitted once more"
+    )
+    assert running.options.get_all_options()["job_name"] == "scoreline-r1-again"
+    asked = [path for method, path in flink.asked if method == "PATCH"]
+    assert set(asked) == {"/v1/jobs/j1?mode=cancel"}
+
+
+def test_a_job_whose_workers_stay_silent_is_not_submitted_for_ever(
+    result: FakeResult, flink: FakeFlink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_SIGN_SECS", 0.1)
+    notes: list[str] = []
+    flink.answers = SilentFlink(silent=2)
+    with pytest.raises(EngineError, match="no worker has started within 0 s: none has written"):
+        engine(tmp_path, notes.append, cluster_url=f"http://{flink.master}").run(nothing)
+    assert len(notes) == 1
 
 
 def test_a_taskmanager_without_a_pool_is_the_reason(
