@@ -43,7 +43,8 @@ class RestDouble:
         datasets: by `project.dataset`.
         tables: by `project.dataset.table`, as they were asked for.
         plans: what a dry run says of a statement that holds a text, by that text.
-        failures: why a job fails whose statement holds a text, by that text; each once.
+        failures: why jobs fail whose statement holds a text, by that text: one after the other.
+        polls: how often a job is still running when it is asked for.
         requests: of each: method, path, headers, body.
         executed: the statements that were run, by job.
     """
@@ -51,7 +52,8 @@ class RestDouble:
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     plans: dict[str, dict[str, Any]] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, list[str]] = field(default_factory=dict)
+    polls: int = 0
     requests: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     executed: dict[str, str] = field(default_factory=dict)
 
@@ -156,21 +158,26 @@ class RestDouble:
         if name in self._jobs:
             return _error(409, "duplicate", f"Already Exists: Job {project}:{name}")
         status: dict[str, Any] = {"state": "DONE"}
-        failing = next((text for text in self.failures if text in query), None)
-        if failing is None:
+        messages = next((left for text, left in self.failures.items() if text in query), [])
+        if not messages:
             self.executed[name] = query
         else:
-            message = self.failures.pop(failing)
+            message = messages.pop(0)
             error = {"reason": "backendError", "message": message}
             status |= {"errorResult": error, "errors": [error]}
         self._jobs[name] = {**body, "status": status, "statistics": {}}
-        running = {**self._jobs[name], "status": {"state": "RUNNING"}}
-        return Answer(200, running)
+        return Answer(200, self._running(name))
 
     def _job(self, name: str) -> "Answer":
         if name not in self._jobs:
             return _error(404, "notFound", f"Not found: Job {name}")
+        if self.polls:
+            self.polls -= 1
+            return Answer(200, self._running(name))
         return Answer(200, self._jobs[name])
+
+    def _running(self, name: str) -> dict[str, Any]:
+        return {**self._jobs[name], "status": {"state": "RUNNING"}}
 
 
 @dataclass(frozen=True)

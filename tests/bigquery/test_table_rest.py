@@ -233,7 +233,7 @@ def test_a_replacement_whose_answer_was_lost_happens_once(double):
 
 def test_a_replacement_that_failed_is_tried_anew(double):
     double.add_table("p-1.ml.scores", ("day", "DATE"))
-    double.failures["MERGE"] = "resources exceeded"
+    double.failures["MERGE"] = ["resources exceeded"]
     said = r"cannot replace p-1\.ml\.scores: .*resources exceeded"
     with pytest.raises(BigQueryError, match=said):
         replace(SCORES, SCORES.sibling("new"), "r1_replace")
