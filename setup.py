@@ -64,6 +64,7 @@ setup(
         "joblib>=1.3",
         "numpy>=1.26",
         "orjson>=3.9",
+        "packaging>=22",
         "pandas>=2.2",
         "prometheus-client>=0.20,<1",
         "pyarrow>=20",

@@ -6,6 +6,7 @@ from typing import Any
 import apache_beam as beam
 
 from scoreline.transforms import Commit, CommitPlan, Conform, Predict, WriteParts
+from scoreline.transforms.commit import FINISHED
 from scoreline.transforms.outcome import DEAD_LETTERS
 from scoreline.transforms.read_files import BATCHES, RECEIPTS, ReadSplits
 from scoreline.transforms.receipts import Receipt
@@ -21,6 +22,7 @@ def build(
     *,
     prepared: Prepared,
     plan: CommitPlan,
+    on_dataflow: bool = False,
 ) -> beam.PCollection[dict[str, Any]]:
     """Builds the whole job; gives the report, as a PCollection of one dict.
 
@@ -29,6 +31,7 @@ def build(
         watch: of the workers, where they are other processes.
         prepared: the job.
         plan: what the commit step makes final.
+        on_dataflow: whether the runner knows resource hints, and nobody may wait for the report.
     """
     source = prepared.job.files_source
     read = pipeline | "Read" >> ReadSplits(
@@ -39,7 +42,10 @@ def build(
         run_id=plan.run_id,
     )
     conformed = read[BATCHES] | "Conform" >> Conform(prepared.contract, plan.run_id)
-    predicted = conformed.accepted | "Predict" >> Predict(prepared.handler, plan.run_id)
+    predict = Predict(prepared.handler, plan.run_id)
+    if on_dataflow:
+        predict = predict.with_resource_hints(**prepared.job.resources.hints)
+    predicted = conformed.accepted | "Predict" >> predict
     # Beam sets the last steps up first: a worker says that it lives before it loads the model.
     rows = predicted.accepted if watch is None else predicted.accepted | "WatchWorkers" >> watch
     receipts = (
@@ -57,7 +63,29 @@ def build(
     gathered = receipts | "AllReceipts" >> beam.Flatten()
     if prepared.job.has_variables:
         gathered = gathered | "HideVariables" >> beam.Map(_HideVariables(prepared.job))
-    return gathered | "Commit" >> Commit(plan)
+    report = gathered | "Commit" >> Commit(plan)
+    return report | "HoldLimits" >> beam.Map(hold_limits) if on_dataflow else report
+
+
+class LimitBrokenError(Exception):
+    """A run has finished and its outputs are there, but it broke a limit: exit code 3."""
+
+
+def hold_limits(report: dict[str, Any]) -> dict[str, Any]:
+    """Fails a job whose report says that a limit was broken: nobody may have waited for it.
+
+    Raises:
+        LimitBrokenError: all is committed; this is for whoever watches the job.
+    """
+    if report["exit_code"] != FINISHED:
+        rows = report["rows"]
+        unaccounted = "; ".join(report["unaccounted"])
+        raise LimitBrokenError(
+            f"the outputs are there, but a limit was broken: {rows['dead_lettered']} dead letters "
+            f"in {rows['read']} rows, of which {report['max_dead_letter_ratio']:.2%} may be"
+            f"{f'; {unaccounted}' if unaccounted else ''}. See {report['run_folder']}/report.json"
+        )
+    return report
 
 
 class _HideVariables:

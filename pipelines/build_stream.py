@@ -8,6 +8,7 @@ import pyarrow as pa
 from scoreline.transforms import Conform, Predict
 from scoreline.transforms.decode import Decode
 from scoreline.transforms.deduplicate import Deduplicate
+from scoreline.transforms.native_pubsub import ReadNativePubSub
 from scoreline.transforms.read_pubsub import ReadPubSub
 from scoreline.transforms.stream_files import WriteStreamFiles
 from scoreline.transforms.watch_workers import WatchWorkers
@@ -27,6 +28,7 @@ def build_stream(
     *,
     num_readers: int = 1,
     watch: WatchWorkers | None = None,
+    on_dataflow: bool = False,
 ) -> None:
     """Builds the whole stream; the steps have the labels that they have in a batch job.
 
@@ -36,6 +38,7 @@ def build_stream(
         run_id: stands on dead letters and in the names of files.
         num_readers: how many read the subscription at a time.
         watch: of the workers, where they are other processes.
+        on_dataflow: whether the service reads the subscription, and knows resource hints.
     """
     spec = prepared.job.messages_source
     decode = Decode(
@@ -46,14 +49,19 @@ def build_stream(
         publish_time=spec.publish_time,
         run_id=run_id,
     )
-    messages = pipeline | "Read" >> ReadPubSub(prepared.source, num_readers)
+    read: beam.PTransform = ReadPubSub(prepared.source, num_readers)
+    predict = Predict(prepared.handler, run_id)
+    if on_dataflow:
+        read = ReadNativePubSub(spec.subscription, spec.id_label)
+        predict = predict.with_resource_hints(**prepared.job.resources.hints)
+    messages = pipeline | "Read" >> read
     decoded = messages | "Decode" >> decode
     rows = decoded.accepted
     if spec.deduplicate_by is not None:
         deduplicate = Deduplicate(spec.deduplicate_by, spec.deduplicate_secs)
         rows = rows | "Deduplicate" >> deduplicate
     conformed = rows | "Conform" >> Conform(prepared.contract, run_id)
-    predicted = conformed.accepted | "Predict" >> Predict(prepared.handler, run_id)
+    predicted = conformed.accepted | "Predict" >> predict
     # Beam sets the last steps up first: a worker says that it lives before it loads the model.
     scored = predicted.accepted if watch is None else predicted.accepted | "WatchWorkers" >> watch
     refused = _write_predictions(scored, prepared, run_id)

@@ -12,7 +12,7 @@ from .job import Job
 from .launch import beam_options, check_output
 from .preflight import Prepared, check, check_places, layouts_of
 from .runner_preflight import check_runner
-from .runner_profiles import RunnerProfile
+from .runner_profiles import DATAFLOW, RunnerProfile, ignored
 from .schemes import check_schemes
 
 
@@ -22,7 +22,7 @@ def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[s
     Raises:
         UsageError, ContractError, UnreadableFileError, ModelError: what a run would raise, too.
     """
-    profile = check_runner(beam_flags, is_stream=False)
+    profile = check_runner(beam_flags, is_stream=False, job=job)
     beam_options([*beam_flags, *profile.added_flags])
     check_schemes(job)
     layouts = layouts_of(job)
@@ -39,8 +39,27 @@ def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[s
         "dead_letters": layouts[0].dead_letter_path,
         "max_dead_letter_ratio": job.dead_letters.max_ratio,
         "reports": layouts[0].run_root,
+        **workers_found(job, prepared.model, profile, beam_flags),
         "exit_code": 0,
     }
+
+
+def workers_found(
+    job: Job, model: Model, profile: RunnerProfile, beam_flags: Sequence[str]
+) -> dict[str, Any]:
+    """What a check says of the workers on Dataflow, and of what only those can make use of.
+
+    Raises:
+        UsageError: they would lack something.
+    """
+    if profile.runner != DATAFLOW:
+        return {"notes": ignored(job, profile.runner)}
+    from .worker_parts import worker_parts
+
+    parts = worker_parts(job, model.info, beam_flags)
+    hints = [f"resources.{name}: {value}" for name, value in job.resources.hints.items()]
+    needs = [f"the step that calls the model asks for {', '.join(hints)}"] if hints else []
+    return {"workers": [*parts.as_lines(), *needs], "notes": list(parts.notes)}
 
 
 def runner_found(profile: RunnerProfile) -> dict[str, Any]:

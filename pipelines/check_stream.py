@@ -10,11 +10,12 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from scoreline.transforms.output_columns import ROW_ID
 
 from .build_stream import build_stream
-from .check import columns_found, model_found, runner_found
+from .check import columns_found, model_found, runner_found, workers_found
 from .fused import check_fused
 from .job import FilesSink, Job, PubSubDeadLetters
 from .launch import beam_options
 from .run_folder import new_run_id
+from .runner_profiles import DATAFLOW, RunnerProfile
 from .stream import prepare_stream, stream_profile
 from .stream_preflight import PreparedStream
 
@@ -36,14 +37,16 @@ def check_stream_job(job: Job, beam_flags: Sequence[str]) -> dict[str, Any]:
         build_stream(pipeline, prepared, new_run_id())
         check_fused(pipeline)
     layout = prepared.layouts[0]
+    found = workers_found(job, prepared.model, profile, beam_flags)
     return {
+        **found,
         "job": job.name,
         **runner_found(profile),
         "mode": "streaming",
         "acknowledged": profile.acknowledged,
         "readers": profile.num_readers,
         "input": _input(prepared),
-        "in_hand": _in_hand(prepared),
+        "in_hand": None if profile.runner == DATAFLOW else _in_hand(prepared),
         "max_latency_secs": job.max_latency_secs,
         "model": model_found(prepared.model, prepared.contract),
         "outputs": [_output(prepared, number) for number in range(len(job.sinks))],
@@ -52,9 +55,21 @@ def check_stream_job(job: Job, beam_flags: Sequence[str]) -> dict[str, Any]:
         else layout.dead_letter_path,
         "max_dead_letter_ratio": job.dead_letters.max_ratio,
         "reports": layout.run_root,
-        "notes": list(_notes(prepared)),
+        "notes": [*_notes(prepared), *found["notes"], *_on_the_runner(job, profile)],
         "exit_code": 0,
     }
+
+
+def _on_the_runner(job: Job, profile: RunnerProfile) -> Iterator[str]:
+    """What becomes of duplicates and of an end, which depends on the runner."""
+    spec = job.messages_source
+    if profile.runner == DATAFLOW and spec.stop_when_idle_secs is not None:
+        yield "source.stop_when_idle_secs is ignored on Dataflow: drain the job when it is done"
+    if profile.runner == DATAFLOW and spec.id_label is not None:
+        yield f"Dataflow drops messages whose attribute {spec.id_label} it saw in the last minutes"
+    if spec.deduplicate_by is not None:
+        where = "each worker process" if profile.runner == DATAFLOW else "this process"
+        yield f"duplicates are found within {where} only, and not across a restart"
 
 
 def _input(prepared: PreparedStream) -> dict[str, Any]:
@@ -119,8 +134,6 @@ def _notes(prepared: PreparedStream) -> Iterator[str]:
         yield f"the columns {names} are read as text, as nobody says their types: --types"
     if not prepared.contract.names:
         yield "the rows are not checked before --preprocess sees them"
-    if spec.deduplicate_by is not None:
-        yield "duplicates are found within this process only, and not across a restart"
     if prepared.source.max_lease_secs > spec.max_lease_secs:
         yield (
             f"max_lease_secs is {prepared.source.max_lease_secs:g}: no less than the "

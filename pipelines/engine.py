@@ -32,7 +32,7 @@ _GRACE_SECS = 5.0  # for an engine that ends a drained stream by itself, as Pris
 _SNAPSHOT_SECS = 2.0
 
 # What decides how a model of each format predicts: it has to be the same on the workers.
-_LIBRARIES = {
+LIBRARIES = {
     "pickle": ("scikit-learn",),
     "skops": ("scikit-learn", "skops"),
     "onnx": ("onnxruntime",),
@@ -114,7 +114,7 @@ class Engine:
     def _run_once(self, build: Build) -> None:
         pipeline = beam.Pipeline(runner=self.profile.runner, options=self.options)
         expected = Expected(
-            self.run_folder, self.files, Expected.versions_here(*_LIBRARIES.get(self.format, ()))
+            self.run_folder, self.files, Expected.versions_here(*LIBRARIES.get(self.format, ()))
         )
         build(pipeline, WatchWorkers(expected))
         self._result = self._submit(pipeline)

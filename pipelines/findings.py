@@ -27,23 +27,20 @@ def _files(found: dict[str, Any]) -> list[str]:
         *lines,
         *_places(found),
         *_runner(found),
+        *(f"note       {note}" for note in found["notes"]),
         "nothing was read but heads, and nothing was written: the job can start.",
     ]
 
 
 def _stream(found: dict[str, Any]) -> list[str]:
-    given, in_hand = found["input"], found["in_hand"]
+    given = found["input"]
     lines = [
         f"input      pubsub://{given['subscription']}, {given['format']} messages of "
         f"{given['topic']}",
         *_columns(given["columns"]),
         *_deduplicated(given),
         f"           {_end(given['stop_when_idle_secs'])}",
-        f"in hand    at most {_many(in_hand['max_messages'], 'message')} and "
-        f"{_many(in_hand['max_bytes'], 'byte')} that wait, each for at most "
-        f"{in_hand['max_lease_secs']:g} s; {_many(in_hand['pull_threads'], 'pull')} at a time",
-        f"           leases of {given['ack_deadline_secs']:g} s are extended; batches are sized to "
-        f"take {found['max_latency_secs']:g} s at most",
+        *_in_hand(found),
         *_model(found["model"]),
     ]
     for output in found["outputs"]:
@@ -58,6 +55,21 @@ def _stream(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def _in_hand(found: dict[str, Any]) -> list[str]:
+    """How much is pulled ahead, where it is we who pull."""
+    in_hand = found["in_hand"]
+    if in_hand is None:
+        return ["in hand    Dataflow pulls, and gives what a bundle of its own holds"]
+    deadline_secs = found["input"]["ack_deadline_secs"]
+    return [
+        f"in hand    at most {_many(in_hand['max_messages'], 'message')} and "
+        f"{_many(in_hand['max_bytes'], 'byte')} that wait, each for at most "
+        f"{in_hand['max_lease_secs']:g} s; {_many(in_hand['pull_threads'], 'pull')} at a time",
+        f"           leases of {deadline_secs:g} s are extended; batches are sized to "
+        f"take {found['max_latency_secs']:g} s at most",
+    ]
+
+
 def _runner(found: dict[str, Any]) -> list[str]:
     """The runner, when it acknowledges the messages of a stream, and its flags."""
     said = f": messages are acknowledged {found['acknowledged']}" if "acknowledged" in found else ""
@@ -66,6 +78,8 @@ def _runner(found: dict[str, Any]) -> list[str]:
         lines.append(f"           {found['readers']} readers, one for each subtask")
     for flag, setting in found["runner_settings"].items():
         lines.append(f"           --{flag}={setting['value']}: {setting['reason']}")
+    for number, line in enumerate(found.get("workers", ())):
+        lines.append(f"{'workers' if number == 0 else '':10} {line}")
     return lines
 
 

@@ -9,6 +9,7 @@ from scoreline.transforms.layout import FileLayout
 from scoreline.transforms.processes import this_process
 from scoreline.transforms.storage import absolute, join, remove, remove_scratch, write_json
 
+DATAFLOW_PLACE = "dataflow"  # where a run goes on that was sent to Dataflow
 _BEAT_SECS = 10.0
 
 
@@ -45,6 +46,17 @@ class Heartbeat:
             return
         with suppress(OSError):  # what wants to be told may be a full disk; the process ends anyway
             self._write({**this_process(), "pid_started": None, "at": 0})
+
+    def hand_over(self, place: dict[str, Any]) -> None:
+        """Ends the beat, and leaves the file to a job that goes on without this process.
+
+        Args:
+            place: where the job runs: the service there says whether it lives.
+        """
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._write({**this_process(), DATAFLOW_PLACE: place})
 
     def _beat(self) -> None:
         while not self._stopped.wait(_BEAT_SECS):

@@ -20,6 +20,7 @@ from .job_errors import explain
 from .job_file import hide
 from .job_model import ModelSpec
 from .job_part import Part, Strings
+from .job_resources import ResourcesSpec
 from .near import near_name
 
 FileFormat = Literal["parquet", "json", "csv", "avro"]
@@ -105,6 +106,9 @@ class PubSubSource(Part):
         None, description="Drop rows whose value in this column was seen, or message_id."
     )
     deduplicate_secs: float = Field(600.0, gt=0, description="For how long that is remembered.")
+    id_label: str | None = Field(
+        None, description="On Dataflow, the attribute by which the service drops duplicates."
+    )
     stop_when_idle_secs: float | None = Field(
         None, gt=0, description="End when no message has come for so long; never if left out."
     )
@@ -226,6 +230,9 @@ class Job(Part):
     model: ModelSpec = Field(description="The model and what to ask of it.")
     max_latency_secs: float = Field(
         0.1, gt=0, description="In a stream, how long a batch may take: it decides its size."
+    )
+    resources: ResourcesSpec = Field(
+        default_factory=ResourcesSpec, description="What the model needs of a worker, on Dataflow."
     )
     sinks: tuple[Sink, ...] = Field(min_length=1, description="Where predictions go.")
     dead_letters: DeadLetters = Field(

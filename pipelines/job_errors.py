@@ -29,6 +29,8 @@ _EXPECTED = {
 }
 
 _FORMS = {
+    "accelerator": "type:nvidia-l4;count:1;install-nvidia-driver or the like",
+    "min_ram": "an amount with its unit, such as 16GB",
     "subscription": "projects/PROJECT/subscriptions/NAME",
     "topic": "projects/PROJECT/topics/NAME",
 }

@@ -24,6 +24,7 @@ from scoreline.transforms.storage import join, read_json, write_text
 
 from .build import build
 from .credentials import use_credentials
+from .dataflow_place import REPORTED
 from .display import Display
 from .engine import Engine, job_name_of
 from .errors import UsageError
@@ -33,7 +34,7 @@ from .job_paths import with_absolute_paths
 from .preflight import Prepared, check, check_places, layouts_of
 from .run_folder import Claim, Claims, new_run_id, recover
 from .runner_preflight import check_runner
-from .runner_profiles import ENGINES, IN_PROCESS, RunnerProfile
+from .runner_profiles import DATAFLOW, ENGINES, IN_PROCESS, RunnerProfile, ignored
 from .schemes import check_schemes
 from .stop import undo_on_signals
 
@@ -50,7 +51,9 @@ def run(
         RunFailedError: the run did not end well; says what is left.
     """
     started = time.monotonic()
-    profile = check_runner(beam_flags, is_stream=False)
+    profile = check_runner(beam_flags, is_stream=False, job=job)
+    for note in ignored(job, profile.runner):
+        display.note(note)
     job = with_absolute_paths(job) if profile.runner in ENGINES else job
     run_id = new_run_id()
     options = beam_options([*beam_flags, *engine_flags(profile, run_id)])
@@ -70,6 +73,10 @@ def run(
     claims = Claims(
         [Claim(layout, plan.run_id, files) for layout, files in zip(layouts, existing, strict=True)]
     )
+    if profile.runner == DATAFLOW:
+        from .submit import submit_batch  # Google's client is slow to import
+
+        return submit_batch(prepared, plan, claims, options, beam_flags, display)
     engine = None
     if profile.runner in ENGINES:
         load_secs = time.monotonic() - started
@@ -81,6 +88,9 @@ def run(
 
 def engine_flags(profile: RunnerProfile, run_id: str) -> list[str]:
     """What is added to the user's flags of the runner."""
+    if profile.runner == DATAFLOW:
+        is_named = profile.value("job_name") is not None
+        return [*profile.added_flags, *([] if is_named else [f"--job_name={job_name_of(run_id)}"])]
     if profile.runner not in ENGINES:
         return []
     return [*profile.added_flags, f"--job_name={job_name_of(run_id)}"]
@@ -231,6 +241,8 @@ def _report_head(job: Job, info: ModelInfo, runner: str) -> dict[str, Any]:
         "started_at": datetime.now(UTC).isoformat(),
         "limit": job.files_source.limit,
         "model": model_report(job, info),
+        # The job learns where it runs when it runs there.
+        **({"submitted": dict.fromkeys(REPORTED)} if runner == DATAFLOW else {}),
     }
 
 

@@ -29,8 +29,9 @@ from scoreline.transforms.storage import (
 )
 from scoreline.transforms.worker_files import is_any_alive
 
+from .dataflow_place import Place
 from .errors import ExitCode, UsageError
-from .heartbeat import Heartbeat
+from .heartbeat import DATAFLOW_PLACE, Heartbeat
 from .lock import locked
 
 
@@ -66,10 +67,20 @@ class _Found:
         return bool(self.heartbeat and self.heartbeat.get("is_shared"))
 
     @property
+    def place(self) -> Place | None:
+        """Where it runs, if it was sent to Dataflow."""
+        found = (self.heartbeat or {}).get(DATAFLOW_PLACE)
+        return Place.of_json(found) if found else None
+
+    @property
     def is_alive(self) -> bool:
-        """Whether its launcher lives, or a worker that goes on without it."""
+        """Whether its launcher lives, or a worker or a service that goes on without it."""
         if self.heartbeat is None:
             return False
+        if self.place is not None:
+            from .dataflow_service import is_running  # slow to import, and seldom needed
+
+            return is_any_alive(self.run_folder) or is_running(self.place)
         return is_alive(self.heartbeat) or is_any_alive(self.run_folder)
 
 
@@ -118,12 +129,16 @@ def _close_stream(layout: FileLayout, found: _Found) -> str:
     staged = len(list_files(layout.staging(found.run_id)))
     remove_folder(layout.staging(found.run_id))
     if not exists(join(found.run_folder, REPORT)):
-        report = {"run_id": found.run_id, "exit_code": ExitCode.FAILED, "interrupted": True}
+        # How a stream on Dataflow has ended the service knows: drained, updated or cancelled.
+        code = None if found.place else ExitCode.FAILED
+        report = {"run_id": found.run_id, "exit_code": code, "interrupted": True}
         write_json(join(found.run_folder, REPORT), report)
     remove(join(own, HEARTBEAT))
     remove_scratch(join(own, HEARTBEAT))
     remove_empty_folder(own)
     files = "1 unfinished file" if staged == 1 else f"{staged} unfinished files"
+    if found.place:
+        return f"run {found.run_id} has ended on Dataflow: {files} of it removed"
     return (
         f"run {found.run_id} was killed: {files} of it removed; what it had not acknowledged is "
         "redelivered"
@@ -132,7 +147,9 @@ def _close_stream(layout: FileLayout, found: _Found) -> str:
 
 def _settle(layout: FileLayout, found: _Found, *, has_intent: bool) -> str:
     own = layout.own_folder(found.run_id)
-    if is_closed(found.run_folder):
+    if is_closed(found.run_folder) and found.place:
+        said = f"run {found.run_id} has ended on Dataflow; its report is in {found.run_folder}"
+    elif is_closed(found.run_folder):
         said = f"run {found.run_id} had finished when it was interrupted: nothing was left to do"
     elif has_intent:
         roll_forward(found.run_folder)
@@ -164,9 +181,11 @@ def _unfinished(layout: FileLayout) -> list[_Found]:
 def _refuse_if_alive(layout: FileLayout, found: _Found) -> None:
     heartbeat = found.heartbeat
     if heartbeat is not None and found.is_alive:
+        process = f"process {heartbeat['pid']} on {heartbeat['host']}"
         raise UsageError(
-            f"run {found.run_id} is writing to {layout.output} now (process {heartbeat['pid']} on "
-            f"{heartbeat['host']}). Wait until it ends, or choose another --output."
+            f"run {found.run_id} is writing to {layout.output} now "
+            f"({found.place.url if found.place else process}). Wait until it ends, or choose "
+            "another --output."
         )
 
 
@@ -218,6 +237,10 @@ class Claim:
                 )
             self._heartbeat.start()
 
+    def hand_over(self, place: Place) -> None:
+        """Leaves the run to a job that goes on without this process."""
+        self._heartbeat.hand_over(place.as_json())
+
     def release(self) -> None:
         """Ends a run that is complete."""
         self._heartbeat.stop()
@@ -266,6 +289,11 @@ class Claims:
         """
         for claim in self._claims:
             claim.take()
+
+    def hand_over(self, place: Place) -> None:
+        """Leaves the run to a job that goes on without this process."""
+        for claim in self._claims:
+            claim.hand_over(place)
 
     def release(self) -> None:
         """Ends a run that is complete."""

@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from .dataflow_profile import dataflow_profile
 from .errors import UsageError
 from .flink_cluster import FlinkCluster, FlinkError
+from .job import Job
 from .runner_profiles import (
+    DATAFLOW,
     EMBEDDED,
     FLINK,
     PORTABLE,
@@ -28,14 +31,26 @@ _RUNNER_IN_JAR = re.compile(r"META-INF/maven/org\.apache\.beam/beam-runners-flin
 
 
 def check_runner(
-    beam_flags: Sequence[str], *, is_stream: bool, max_latency_secs: float = 0.1
+    beam_flags: Sequence[str],
+    *,
+    is_stream: bool,
+    max_latency_secs: float = 0.1,
+    job: Job | None = None,
 ) -> RunnerProfile:
     """Checks that the runner's parts are there; gives the profile of the job on it.
+
+    Args:
+        beam_flags: as the user gave them.
+        is_stream: whether the job reads messages.
+        max_latency_secs: what the job wants.
+        job: all of it: Dataflow's workers must be able to reach every part.
 
     Raises:
         UsageError: which part is missing or does not answer, what was tried, what to do.
     """
     given = given_flags(beam_flags)
+    if job is not None and given.get("runner") == DATAFLOW:
+        return dataflow_profile(job, beam_flags)
     version, parallelism = None, 1
     if is_remote_flink(given):
         version, parallelism = _ask_cluster(given)

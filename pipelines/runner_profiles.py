@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 from .errors import UsageError
 from .flink_cluster import LOCAL_MASTERS, FlinkCluster
+from .job import Job
 from .near import near_name
 
 # Beam's DirectRunner first tries to download another runner; the in-process one is what it ends at.
 IN_PROCESS = (None, "DirectRunner", "FnApiRunner")
 FLINK, PRISM, PORTABLE = "FlinkRunner", "PrismRunner", "PortableRunner"
 EMBEDDED = "embed"  # a job endpoint: Beam's own job server, in this process
+DATAFLOW = "DataflowRunner"
 ENGINES = (FLINK, PRISM, PORTABLE)
-_KNOWN = ("DirectRunner", "FnApiRunner", *ENGINES, "DataflowRunner", "SparkRunner")
+_KNOWN = ("DirectRunner", "FnApiRunner", *ENGINES, DATAFLOW, "SparkRunner")
 
 # A checkpoint is when messages are acknowledged. Each self-checkpoint of a source leaves some
 # state behind in Beam's Flink runner, so more of them would fill it sooner.
@@ -115,7 +117,7 @@ def profile_of(
         return RunnerProfile(runner)
     wanted = _STREAM[runner](given, max_latency_secs) if is_stream else []
     wanted += _ENVIRONMENT[runner](given, flink_version)
-    settings = tuple(_settled(one, given) for one in wanted)
+    settings = tuple(settled(one, given) for one in wanted)
     profile = RunnerProfile(
         runner,
         settings,
@@ -127,6 +129,17 @@ def profile_of(
     if is_stream and runner == FLINK:
         _check_checkpoints(profile)
     return profile
+
+
+def ignored(job: Job, runner: str) -> list[str]:
+    """What a job says that only Dataflow can make use of, for a note."""
+    if runner == DATAFLOW:
+        return []
+    named = [f"resources.{name}" for name in job.resources.hints]
+    if job.is_stream and job.messages_source.id_label is not None:
+        named.append("source.id_label")
+    shown = "DirectRunner" if runner in IN_PROCESS else runner
+    return [f"{name} is for Dataflow: ignored on {shown}" for name in named]
 
 
 def given_flags(beam_flags: Sequence[str]) -> Mapping[str, str]:
@@ -147,7 +160,8 @@ def is_remote_flink(given: Mapping[str, str]) -> bool:
     )
 
 
-def _settled(wanted: Setting, given: Mapping[str, str]) -> Setting:
+def settled(wanted: Setting, given: Mapping[str, str]) -> Setting:
+    """What a flag is set to: as the user gave it, else as it is wanted."""
     if wanted.flag not in given:
         return wanted
     return Setting(wanted.flag, given[wanted.flag], "as given", is_given=True)

@@ -47,7 +47,7 @@ from .preflight import check_places, layouts_of
 from .run_folder import Claim, Claims, new_run_id, recover
 from .runner_memory import mend_runner_memory, shorten_bundle_ends
 from .runner_preflight import check_runner
-from .runner_profiles import ENGINES, RunnerProfile
+from .runner_profiles import DATAFLOW, ENGINES, RunnerProfile, ignored
 from .schemes import check_schemes
 from .status import StatusWriter, counts
 from .stop import drain_on_signals, undo_on_signals
@@ -80,7 +80,11 @@ def run_stream(
     """
     started = time.monotonic()
     profile = stream_profile(job, beam_flags)
-    job = job if profile.is_in_process else with_absolute_paths(job)
+    if profile.runner == DATAFLOW and watch.metrics_port is not None:
+        raise UsageError("--metrics-port: a stream on Dataflow has its metrics on the job's page")
+    for note in ignored(job, profile.runner):
+        display.note(note)
+    job = with_absolute_paths(job) if profile.runner in ENGINES else job
     run_id = new_run_id()
     options = beam_options([*beam_flags, *engine_flags(profile, run_id)])
     prepared = prepare_stream(job, profile)
@@ -92,6 +96,10 @@ def run_stream(
     TELEMETRY.model_version = prepared.model.info.version
     reset_drain()
     head = _report_head(prepared, run_id, profile)
+    if profile.runner == DATAFLOW:
+        from .submit import submit_stream  # Google's client is slow to import
+
+        return submit_stream(prepared, run_id, claims, head, options, beam_flags, display)
     folder = layouts[0].run_folder(run_id)
     engine = None
     telemetry: HasSnapshot = TELEMETRY
@@ -122,13 +130,15 @@ def stream_profile(job: Job, beam_flags: Sequence[str]) -> RunnerProfile:
     Raises:
         UsageError: the runner cannot run a stream, or a part of it is missing.
     """
-    profile = check_runner(beam_flags, is_stream=True, max_latency_secs=job.max_latency_secs)
+    profile = check_runner(
+        beam_flags, is_stream=True, max_latency_secs=job.max_latency_secs, job=job
+    )
     if profile.is_in_process:
         _check_in_process(PipelineOptions(list(beam_flags)))
-    elif profile.runner not in ENGINES:
+    elif profile.runner not in (*ENGINES, DATAFLOW):
         raise UsageError(
             f"--runner={profile.runner}: a stream runs on the DirectRunner (leave the flag out), "
-            f"or on {', '.join(ENGINES)}"
+            f"or on {', '.join((*ENGINES, DATAFLOW))}"
         )
     return profile
 

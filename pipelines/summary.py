@@ -19,6 +19,8 @@ def summary(report: dict[str, Any], *, width: int | None = None, color: bool = F
         width: of the terminal; examples are shortened to it, paths never are.
         color: whether to use the terminal's colours.
     """
+    if "rows" not in report:
+        return _submitted(report, color)
     rows = [
         ("read", f"{report['rows']['read']:,} rows{_limit(report)}"),
         ("predicted", f"{report['rows']['predicted']:,}"),
@@ -34,6 +36,7 @@ def summary(report: dict[str, Any], *, width: int | None = None, color: bool = F
     if report["rows"]["dead_lettered"]:
         rows.append(("rejected rows", report["dead_letters_output"]))
     rows.append(("report", f"{report['run_folder']}/report.json"))
+    rows += _page(report)
     margin = max(len(label) for label, _ in rows) + 2
     lines = []
     for label, value in rows:
@@ -42,6 +45,30 @@ def summary(report: dict[str, Any], *, width: int | None = None, color: bool = F
         lines.append(_paint(label.ljust(margin), _BOLD, color) + value)
     lines += [_paint(line, _RED, color) for line in _broken(report)]
     return "\n".join(lines + _next(report))
+
+
+def _submitted(report: dict[str, Any], color: bool) -> str:
+    """What is said of a job that goes on without its launcher."""
+    place, is_stream = report["submitted"], report.get("mode") == "streaming"
+    rows = [
+        ("submitted", f"{place['job_name']} to {report['runner']}, {place['region']}"),
+        ("model", f"{report['model']['name']}, version {report['model']['version']}"),
+        *_page(report),
+        ("run folder", report["run_folder"]),
+    ]
+    if not is_stream:
+        rows.append(("report", f"{report['run_folder']}/report.json, when it has ended"))
+    elif place["job_id"]:
+        drain = f"gcloud dataflow jobs drain {place['job_id']} --project={place['project']}"
+        rows.append(("to drain it", f"{drain} --region={place['region']}"))
+    margin = max(len(label) for label, _ in rows) + 2
+    return "\n".join(_paint(label.ljust(margin), _BOLD, color) + value for label, value in rows)
+
+
+def _page(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """The page of a job that a service runs."""
+    place = report.get("submitted") or {}
+    return [("job", place["url"])] if place.get("url") else []
 
 
 def _paint(text: str, code: str, color: bool) -> str:

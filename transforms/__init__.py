@@ -14,6 +14,7 @@ from .dead_letters import DEAD_LETTER_SCHEMA, decode_payload
 from .decode import Decode, decode
 from .deduplicate import Deduplicate
 from .layout import FileLayout
+from .native_pubsub import ReadNativePubSub
 from .outcome import Outcome
 from .predict import Predict
 from .pubsub_source import PubSubSource
@@ -38,6 +39,7 @@ __all__ = [
     "PubSubSource",
     "PublishDeadLetters",
     "ReadFiles",
+    "ReadNativePubSub",
     "ReadPubSub",
     "ReadSplits",
     "Receipt",

@@ -35,6 +35,7 @@ INTENT = "commit.json"
 REPORT = "report.json"
 SUCCESS = "_SUCCESS"
 HEARTBEAT = "heartbeat.json"
+SUBMISSION = "submission.json"  # what is known of a job that was sent to a service
 
 FINISHED = 0
 LIMIT_BROKEN = 3
@@ -197,6 +198,15 @@ def _new_part(plan: CommitPlan, name: str, extension: str, sink: int = 0) -> str
     return join(staging, f"{name}-{uuid.uuid4().hex}{extension}")
 
 
+def _submission(plan: CommitPlan) -> dict[str, Any]:
+    """Where the job runs, of one that was sent to a service: its page, above all."""
+    path = join(plan.run_folder, SUBMISSION)
+    if "submitted" not in plan.report or not exists(path):
+        return {}
+    found = read_json(path)
+    return {"submitted": {name: found.get(name) for name in plan.report["submitted"]}}
+
+
 def _report(plan: CommitPlan, account: Account) -> dict[str, Any]:
     started = datetime.fromisoformat(plan.report["started_at"])
     duration = (datetime.now(UTC) - started).total_seconds()
@@ -205,6 +215,7 @@ def _report(plan: CommitPlan, account: Account) -> dict[str, Any]:
     return {
         "run_id": plan.run_id,
         **plan.report,
+        **_submission(plan),
         "duration_secs": round(duration, 3),
         "rows": {
             "read": account.rows["read"],

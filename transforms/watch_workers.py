@@ -41,11 +41,15 @@ class Expected:
         files: that a worker must be able to see.
         versions: of distributions, and of `python`; only what differs in the first two numbers
             matters, but for scoreline itself.
+        write_secs: how often a process says how it is doing; every five seconds if None.
+        hears_drain: whether a drain is asked for in the run folder; Dataflow has one of its own.
     """
 
     run_folder: str
     files: tuple[str, ...]
     versions: Mapping[str, str]
+    write_secs: float | None = None
+    hears_drain: bool = True
 
     @staticmethod
     def versions_here(*distributions: str) -> Mapping[str, str]:
@@ -132,8 +136,9 @@ class _Watch:
     _lock = threading.Lock()
     _running: ClassVar[dict[str, "_Watch"]] = {}
 
-    def __init__(self, run_folder: str):
-        self._run_folder = run_folder
+    def __init__(self, expected: Expected):
+        self._expected = expected
+        self._run_folder = expected.run_folder
         self._users = 0
         self._stopped = threading.Event()
         self._is_failing = False
@@ -153,7 +158,7 @@ class _Watch:
                 write_worker(expected.run_folder, TELEMETRY.snapshot(), problem)
                 if problem:
                     raise WorkerMismatchError(problem)
-                watch = cls._running[expected.run_folder] = cls(expected.run_folder)
+                watch = cls._running[expected.run_folder] = cls(expected)
                 watch._thread.start()
             watch._users += 1
 
@@ -188,9 +193,9 @@ class _Watch:
         while not self._stopped.wait(_LOOK_SECS):
             rounds += 1
             with suppress(Exception):  # whatever a file system raises; it is asked again
-                if is_drain_asked_for(self._run_folder):
+                if self._expected.hears_drain and is_drain_asked_for(self._run_folder):
                     request_drain()
-            if rounds * _LOOK_SECS >= _WRITE_SECS:
+            if rounds * _LOOK_SECS >= (self._expected.write_secs or _WRITE_SECS):
                 rounds = 0
                 self._write()
 

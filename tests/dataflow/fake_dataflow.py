@@ -1,7 +1,8 @@
-"""A recording fake of Google Cloud on a loopback port: Dataflow, Cloud Storage, the token endpoint.
+"""A recording fake of Google Cloud on a loopback port: Dataflow, Cloud Storage, access tokens.
 
-It is an HTTP proxy, too, so that a client with a made-up endpoint (`DATAFLOW_ENDPOINT`) ends here. A
-host that nobody expects gets 502: nothing leaves the machine.
+It is a registry of container images, too; and an HTTP proxy, so that a client with a made-up
+endpoint (`DATAFLOW_ENDPOINT`) ends here. A host that nobody expects gets 502: nothing leaves the
+machine.
 
     with fake_cloud("bucket") as cloud:
         monkeypatch.setenv(...)  # each of cloud.environment(folder)
@@ -35,6 +36,7 @@ _LAUNCH = re.compile(
     r"/v1b3/projects/(?P<project>[^/]+)(/locations/(?P<region>[^/]+))?"
     r"/(?P<kind>flexTemplates|templates):launch"
 )
+_IMAGE = re.compile(r"/v2/(?P<path>.+)/(?P<kind>manifests|blobs)/(?P<reference>[^/]+)")
 # As the service numbers them: bodies carry names or numbers.
 _STATES = (
     *("UNKNOWN", "STOPPED", "RUNNING", "DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINING"),
@@ -111,6 +113,7 @@ class FakeCloud:
         launches: (project, region, body) of the templates that were launched, in order.
         requests: (method, URL) of everything that was asked, in order.
         first_state: of a new job.
+        images: the configuration of each container image in the registry, by `path:tag`.
         on_job: is called with each new job, in a thread of its own: it may run it.
     """
 
@@ -120,16 +123,22 @@ class FakeCloud:
         self.launches: list[tuple[str, str, dict[str, Any]]] = []
         self.requests: list[tuple[str, str]] = []
         self.first_state = "RUNNING"
+        self.images: dict[str, dict[str, Any]] = {}
         self.on_job: Callable[[RecordedJob], None] | None = None
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property
     def address(self) -> str:
         """http://HOST:PORT."""
         return f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
+    def registry(self) -> str:
+        """HOST:PORT of a registry of container images."""
+        return self.address.removeprefix("http://")
 
     @property
     def flags(self) -> list[str]:
@@ -207,6 +216,9 @@ class FakeCloud:
         found = _LAUNCH.fullmatch(request.path)
         if found is not None:
             return self._launch(request, found)
+        found = _IMAGE.fullmatch(request.path)
+        if found is not None:
+            return self._image(found)
         return Answer.error(502, f"{request.method} {url}: nobody answers this here")
 
     def _jobs(self, request: Request, found: re.Match[str]) -> Answer:
@@ -241,6 +253,15 @@ class FakeCloud:
         if self.on_job is not None:
             threading.Thread(target=self.on_job, args=(job,), daemon=True).start()
         return job
+
+    def _image(self, found: re.Match[str]) -> Answer:
+        """A manifest, or the configuration that it names by `TAG`."""
+        config = self.images.get(f"{found['path']}:{found['reference']}")
+        if config is None:
+            return Answer.error(404, "manifest unknown")
+        if found["kind"] == "blobs":
+            return Answer.of({"config": config})
+        return Answer.of({"schemaVersion": 2, "config": {"digest": found["reference"]}})
 
     def _launch(self, request: Request, found: re.Match[str]) -> Answer:
         body = json.loads(request.body)

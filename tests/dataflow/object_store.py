@@ -1,4 +1,4 @@
-"""Google Cloud Storage's JSON API in memory, as far as Beam, its Python client and gcloud use it."""
+"""Google Cloud Storage's JSON API in memory, as far as Beam, Google's client and gcloud use it."""
 
 import base64
 import email
@@ -15,7 +15,9 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import google_crc32c
 
 _PATH = re.compile(r"(?P<how>/upload|/resumable/upload|/download)?/storage/v1/b(?P<rest>/.*)?")
-_COPY = re.compile(r"/o/(?P<source>[^/]+)/(?P<how>copyTo|rewriteTo)/b/(?P<bucket>[^/]+)/o/(?P<to>.+)")
+_COPY = re.compile(
+    r"/o/(?P<source>[^/]+)/(?P<how>copyTo|rewriteTo)/b/(?P<bucket>[^/]+)/o/(?P<to>.+)"
+)
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 

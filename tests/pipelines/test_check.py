@@ -157,7 +157,8 @@ def test_the_schema_is_json_schema_of_every_job(
     schema = json.loads(ended.out)
     _check_schema(schema, schema)
     assert list(schema["properties"]) == [
-        *("name", "source", "model", "max_latency_secs", "sinks", "dead_letters", "report")
+        *("name", "source", "model", "max_latency_secs", "resources"),
+        *("sinks", "dead_letters", "report"),
     ]
     assert schema["required"] == ["name", "source", "model", "sinks"]
     assert schema["additionalProperties"] is False

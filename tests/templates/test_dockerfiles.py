@@ -12,6 +12,7 @@ from dockerfile import Built, Dockerfile, build, context, expand, read_dockerfil
 from running import numbers, write
 
 import scoreline
+from scoreline.pipelines.worker_image import EXTRAS_LABEL, VERSION_LABEL
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = ROOT / "templates" / "worker" / "Dockerfile"
@@ -107,6 +108,13 @@ def test_a_container_is_a_worker_and_not_root() -> None:
     assert "--from=beam /opt/apache/beam /opt/apache/beam" in worker.texts("COPY")
     (user,) = (expand(text, dockerfile.arguments) for text in worker.texts("USER"))
     assert f"useradd --uid 10001 --create-home {user}" in " ".join(worker.texts("RUN"))
+
+
+def test_the_image_says_what_it_holds() -> None:
+    dockerfile = read_dockerfile(WORKER)
+    (labels,) = dockerfile.stages[-1].texts("LABEL")
+    said = expand(labels, {**dockerfile.arguments, "EXTRAS": "onnx,skops"})
+    assert said == f'{VERSION_LABEL}="{scoreline.__version__}" {EXTRAS_LABEL}="onnx,skops"'
 
 
 @pytest.fixture(scope="module")

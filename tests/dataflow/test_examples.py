@@ -1,0 +1,170 @@
+"""Every example job is submitted by the real DataflowRunner, and what it submitted is run."""
+
+import base64
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from emulator import PROJECT as EMULATED
+from emulator import Emulator
+from examples import JOBS, Example, environment, examples, messages
+from fake_dataflow import BUCKET, PROJECT, REGION, FakeCloud, RecordedJob
+from google.pubsub_v1 import types
+from graphs import PUBSUB_READ, hints, images, sources, tops
+from places import Places
+from running import Ended
+
+import scoreline
+
+Scoreline = Callable[..., Ended]
+
+RUN = Path(__file__).with_name("run_submitted.py")
+BATCH, STREAMING = 1, 2  # as the service numbers them
+# Tables need a double of BigQuery to be looked at: tests/bigquery submits those.
+TABLES = {path.name for path in JOBS.glob("*.yaml") if "bigquery" in path.read_text()}
+
+pytestmark = pytest.mark.timeout(300)  # the emulator may have to start
+
+
+def submit(scoreline: Scoreline, cloud: FakeCloud, example: Example) -> RecordedJob:
+    ended = scoreline(*example.words, *cloud.flags, "--quiet", "--no_wait_until_finish")
+    assert ended.code == 0, ended.err
+    return cloud.jobs[-1]
+
+
+def test_every_example_is_submitted_and_what_was_submitted_runs(
+    scoreline: Scoreline,
+    cloud: FakeCloud,
+    emulator: Emulator,
+    places: Places,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PROJECT", EMULATED)
+    monkeypatch.syspath_prepend(tmp_path)
+    made = examples(cloud, tmp_path)
+    for name, value in environment(cloud).items():
+        monkeypatch.setenv(name, value)
+    assert set(made) == {path.name for path in JOBS.glob("*.yaml")} - TABLES
+    client = emulator.client
+    names = ("customers", "churn", "rejected")
+    topics = [client.create_topic(name) for name in names]
+    client.create_subscription("customers", topics[0])
+    churn, rejected = map(client.create_subscription, names[1:], topics[1:])
+
+    jobs = {name: submit(scoreline, cloud, example) for name, example in made.items()}
+
+    for name, job in jobs.items():
+        check_job(cloud, job, is_stream=name == "pubsub_stream.yaml")
+    check_stream(cloud, jobs["pubsub_stream.yaml"])
+    graphs = {name: save(cloud, job, tmp_path / f"{name}.pb") for name, job in jobs.items()}
+    feed = tmp_path / "messages"
+    feed.write_text("".join(f"{line}\n" for line in map(as_sent, enumerate(messages()))))
+    words = [
+        f"{path}={feed}" if name == "pubsub_stream.yaml" else str(path)
+        for name, path in graphs.items()
+    ]
+    said = run(words, installed(cloud, jobs.values(), tmp_path / "installed"), tmp_path)
+
+    assert f"scoreline is in {tmp_path / 'installed' / 'scoreline'}" in said
+    for name, example in made.items():
+        assert example.predicted(cloud) == example.expected, name
+    for name, job in jobs.items():
+        assert has_report(cloud, job) == (name != "pubsub_stream.yaml"), name
+    assert len(client.pull_all(churn, quiet_secs=0.3)) == 40, "one customer came twice"
+    (dead,) = client.pull_all(rejected, quiet_secs=0.3)
+    assert (dead.data, dead.attributes["error_code"]) == (b"{", "malformed_json")
+
+
+def check_job(cloud: FakeCloud, job: RecordedJob, *, is_stream: bool) -> None:
+    graph = cloud.pipeline(job)
+    assert (job.project, job.region) == (PROJECT, REGION)
+    assert job.body["type"] == (STREAMING if is_stream else BATCH)
+    assert set(job.labels) == {"scoreline_run_id", "scoreline_model_version"}
+    assert job.name == (
+        "churn-live" if is_stream else f"scoreline-{job.labels['scoreline_run_id']}"
+    )
+    experiments = job.environment["experiments"]
+    assert "use_runner_v2" in experiments
+    assert ("enable_streaming_engine" in experiments) == is_stream
+    assert job.options["save_main_session"] is False
+    staged = cloud.store.get(job.options["pipelineUrl"])
+    assert job.options["pipelineProtoHash"] == hashlib.sha256(staged).hexdigest()
+    assert images(graph) == {job.pool["workerHarnessContainerImage"]}
+    packages = {package["name"] for package in job.pool["packages"]}
+    assert f"scoreline-{scoreline.__version__}-py3-none-any.whl" in packages
+    assert {"requirements.txt", "extra_packages.txt"} <= packages
+    assert "pickled_main_session" not in packages
+    assert not hints(graph)
+    assert {"Read", "Conform", "Predict", "WatchWorkers", "WritePredictions"} <= tops(graph)
+    assert ({"Commit", "HoldLimits"} <= tops(graph)) != is_stream
+
+
+def check_stream(cloud: FakeCloud, job: RecordedJob) -> None:
+    graph = cloud.pipeline(job)
+    assert set(sources(graph).values()) == {PUBSUB_READ}, "the service reads, not we"
+    (payload,) = (
+        step.spec.payload
+        for step in graph.components.transforms.values()
+        if step.spec.urn == PUBSUB_READ
+    )
+    assert b"/subscriptions/customers" in payload
+
+
+def has_report(cloud: FakeCloud, job: RecordedJob) -> bool:
+    run_id = job.labels["scoreline_run_id"]
+    return any(
+        name.lower().endswith(f"{run_id}/report.json") for name in cloud.store.names("gs://")
+    )
+
+
+def save(cloud: FakeCloud, job: RecordedJob, path: Path) -> Path:
+    path.write_bytes(cloud.store.get(job.options["pipelineUrl"]))
+    return path
+
+
+def installed(cloud: FakeCloud, jobs: object, folder: Path) -> Path:
+    """A folder with nothing but what workers install of ours and of the user's."""
+    for uri in cloud.store.names(f"gs://{BUCKET}/staging"):
+        if uri.endswith(".whl"):
+            with zipfile.ZipFile(io.BytesIO(cloud.store.get(uri))) as wheel:
+                wheel.extractall(folder)
+    return folder
+
+
+def as_sent(numbered: tuple[int, bytes]) -> str:
+    number, payload = numbered
+    message = types.PubsubMessage(
+        data=payload,
+        attributes={"region": "north"},
+        message_id=str(number),
+        publish_time="2026-01-31T12:00:00Z",
+    )
+    return base64.b64encode(types.PubsubMessage.serialize(message)).decode()
+
+
+def run(words: list[str], package: Path, cwd: Path) -> str:
+    """Runs graphs without this environment's scoreline: -S leaves out what links to it."""
+    libraries = [path for path in sys.path if path.endswith("-packages")]
+    done = subprocess.run(
+        [sys.executable, "-S", str(RUN), *words],
+        cwd=cwd,
+        env={**only_what_workers_have(), "PYTHONPATH": os.pathsep.join([str(package), *libraries])},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def only_what_workers_have() -> Mapping[str, str]:
+    kept = ("PATH", "HOME", "TMPDIR", "LANG", "STORAGE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST")
+    kept += ("GOOGLE_APPLICATION_CREDENTIALS", "NO_GCE_CHECK", "HTTP_PROXY", "NO_PROXY")
+    return {name: os.environ[name] for name in kept if name in os.environ}
