@@ -44,7 +44,7 @@ def build(
     conformed = read[BATCHES] | "Conform" >> Conform(prepared.contract, plan.run_id)
     predict = Predict(prepared.handler, plan.run_id)
     if on_dataflow:
-        predict = predict.with_resource_hints(**prepared.job.resources.hints)
+        predict.with_resource_hints(**prepared.job.resources.hints)
     predicted = conformed.accepted | "Predict" >> predict
     # Beam sets the last steps up first: a worker says that it lives before it loads the model.
     rows = predicted.accepted if watch is None else predicted.accepted | "WatchWorkers" >> watch

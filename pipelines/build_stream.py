@@ -49,11 +49,11 @@ def build_stream(
         publish_time=spec.publish_time,
         run_id=run_id,
     )
-    read: beam.PTransform = ReadPubSub(prepared.source, num_readers)
+    read: beam.PTransform[beam.pvalue.PBegin, Batches] = ReadPubSub(prepared.source, num_readers)
     predict = Predict(prepared.handler, run_id)
     if on_dataflow:
         read = ReadNativePubSub(spec.subscription, spec.id_label)
-        predict = predict.with_resource_hints(**prepared.job.resources.hints)
+        predict.with_resource_hints(**prepared.job.resources.hints)
     messages = pipeline | "Read" >> read
     decoded = messages | "Decode" >> decode
     rows = decoded.accepted

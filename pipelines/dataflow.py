@@ -91,7 +91,7 @@ class Target:
             if replaced is not None:
                 self._map_names(steps, replaced)
             self._record(place, steps)
-            result = pipeline.run()
+            result: Any = pipeline.run()
         if getattr(result, "has_job", False):
             place = replace(place, job_id=result.job_id())
             self._record(place, steps)

@@ -5,11 +5,14 @@ A user would otherwise have to find it out. Every value gives way to the runner'
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .errors import UsageError
 from .flink_cluster import LOCAL_MASTERS, FlinkCluster
-from .job import Job
 from .near import near_name
+
+if TYPE_CHECKING:
+    from .job import Job
 
 # Beam's DirectRunner first tries to download another runner; the in-process one is what it ends at.
 IN_PROCESS = (None, "DirectRunner", "FnApiRunner")
@@ -131,7 +134,7 @@ def profile_of(
     return profile
 
 
-def ignored(job: Job, runner: str) -> list[str]:
+def ignored(job: "Job", runner: str) -> list[str]:
     """What a job says that only Dataflow can make use of, for a note."""
     if runner == DATAFLOW:
         return []

@@ -163,5 +163,5 @@ def _token(host: str) -> str | None:
             credentials.refresh(google.auth.transport.requests.Request())
     except Exception as error:  # no credentials, no network: whatever a library raises
         raise OSError(f"no credentials to ask with: {error}") from None
-    token: str = credentials.token
+    token: str | None = credentials.token
     return token

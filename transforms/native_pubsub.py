@@ -1,6 +1,7 @@
 """Reads a Pub/Sub subscription with the source that the runner itself has, into batches."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -76,8 +77,10 @@ class _GatherFn(beam.DoFn):
         self._forget()
 
     def process(
-        self, message: PubsubMessage, timestamp: Timestamp = beam.DoFn.TimestampParam
-    ) -> Iterator[pa.RecordBatch]:
+        self,
+        message: PubsubMessage,
+        timestamp: Any = beam.DoFn.TimestampParam,
+    ) -> Iterator["TimestampedValue[pa.RecordBatch]"]:
         if self._messages and self._bytes + len(message.data) > self._max_bytes:
             yield TimestampedValue(*self._batch())
         self._messages.append(_message(message, timestamp))
@@ -89,7 +92,7 @@ class _GatherFn(beam.DoFn):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         if self._messages:
             batch, oldest = self._batch()
-            yield WindowedValue(batch, oldest, [GlobalWindow()])
+            yield WindowedValue(batch, oldest, (GlobalWindow(),))
 
     def _batch(self) -> tuple[pa.RecordBatch, Timestamp]:
         batch, oldest = message_batch(self._messages, self._source), self._oldest
@@ -99,7 +102,7 @@ class _GatherFn(beam.DoFn):
     def _forget(self) -> None:
         self._messages: list[Message] = []
         self._bytes = 0
-        self._oldest = MAX_TIMESTAMP
+        self._oldest: Timestamp = MAX_TIMESTAMP
 
 
 def _message(message: PubsubMessage, timestamp: Timestamp) -> Message:

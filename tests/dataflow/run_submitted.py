@@ -3,8 +3,8 @@
     python -S run_submitted.py GRAPH[=MESSAGES] ...
 
 GRAPH is a file with the very pipeline that was staged. Only two things in it are replaced: where
-its steps run (in a process of this Python's, not in a container), and Pub/Sub's native source, which is
-on Dataflow only: the messages come from a file, one serialised PubsubMessage in base64 a line.
+its steps run (in a process of this Python's, not in a container), and Pub/Sub's native source:
+that is on Dataflow only, so the messages come from a file, a serialised PubsubMessage in base64 a line.
 """
 
 import base64

@@ -171,8 +171,8 @@ SOURCE = "source: {type: pubsub, subscription: projects/p/subscriptions/tx"
             "subscripton: projects/p/subscriptions/tx",
             "source.subscripton: unknown key; did you mean 'subscription'? Expected one of type, "
             "subscription, format, types, rename, csv, avro_schema, attributes, message_id, "
-            "publish_time, deduplicate_by, deduplicate_secs, stop_when_idle_secs, pull_threads, "
-            "max_messages_in_hand, max_bytes_in_hand, max_lease_secs",
+            "publish_time, deduplicate_by, deduplicate_secs, id_label, stop_when_idle_secs, "
+            "pull_threads, max_messages_in_hand, max_bytes_in_hand, max_lease_secs",
         ),
         (
             SOURCE,
