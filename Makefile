@@ -9,7 +9,7 @@ CHECKED := $(SOURCES) tests benchmarks demo setup.py
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-stream test test-image test-flink soak soak-flink coverage bench bench-formats bench-handlers bench-streaming bench-flink pictures lint types format clean
+.PHONY: help install demo demo-stream test test-image test-flink soak soak-flink coverage bench bench-formats bench-handlers bench-streaming bench-flink bench-bigquery pictures lint types format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ bench-streaming: $(STAMP)  ## a stream against stock Beam and a loop without Bea
 
 bench-flink: flink-parts  ## a Flink cluster against the in-process runner; streams' latency and idle CPU
 	$(BIN)/python benchmarks/flink.py
+
+bench-bigquery: $(STAMP)  ## tables in and out against Beam's connector and the client, on an emulator; half an hour
+	$(BIN)/python benchmarks/bigquery.py
 
 pictures: $(STAMP)  ## measure and draw the pictures of docs/performance.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

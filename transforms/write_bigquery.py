@@ -170,15 +170,15 @@ class _AppendFn(beam.DoFn):
     def _flush(self) -> Iterator[pa.RecordBatch]:
         return self._rows.dead_letters(self._appender.flush() if self._appender else [])
 
-    def _abandon(self) -> None:
-        """Forgets the rows of a bundle that failed: they will come again."""
+    def _close(self) -> None:
+        """Ends the connection; what is left of a bundle that failed will come again."""
         if self._appender is not None:
             self._appender.abandon()
+            self._appender.close()
+            self._appender = None
 
     def teardown(self) -> None:
-        self._abandon()
-        if self._appender is not None:
-            self._appender.close()
+        self._close()
 
 
 class _WritePartsFn(_AppendFn):
@@ -189,8 +189,7 @@ class _WritePartsFn(_AppendFn):
         self._codes: dict[int, DeadLetterCodes] = {}
 
     def start_bundle(self) -> None:
-        self._abandon()
-        self._appender = None
+        self._close()
         self._appended = defaultdict(int)
         self._codes = defaultdict(DeadLetterCodes)
 
@@ -202,9 +201,7 @@ class _WritePartsFn(_AppendFn):
         for dead_letters in self._flush():
             late = GlobalWindows.windowed_value(dead_letters)
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, late)
-        if self._appender is not None:
-            self._appender.close()
-            self._appender = None
+        self._close()
         for split, rows in self._appended.items():
             codes = self._codes[split].entries() if split in self._codes else ()
             receipt = Receipt(self._rows.kind, split, rows, self._stream, codes, self._sink)
@@ -236,7 +233,8 @@ class _WriteStreamFn(_AppendFn):
         self._latencies: list[npt.NDArray[np.float64]] = []
 
     def start_bundle(self) -> None:
-        self._abandon()  # what the last bundle left, if it failed
+        if self._appender is not None:
+            self._appender.abandon()  # what the last bundle left, if it failed
         self._appended, self._codes, self._latencies = 0, [], []
 
     def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import grpc
 from google.api_core import exceptions as api
 from google.cloud.bigquery_storage_v1 import types
-from grpc_status import rpc_status
+from google.rpc import status_pb2
 
 from .errors import status_of
 
@@ -25,7 +25,8 @@ TRANSIENT: Final = frozenset(
 )
 _STATUSES: Final = {status.value[0]: status for status in grpc.StatusCode}
 _StorageError: Final = types.StorageError.pb()
-_EXTRA_FIELDS: Final = types.StorageError.StorageErrorCode.SCHEMA_MISMATCH_EXTRA_FIELDS.value
+_EXTRA_FIELDS: Final = int(types.StorageError.StorageErrorCode.SCHEMA_MISMATCH_EXTRA_FIELDS)
+_RICH: Final = "grpc-status-details-bin"
 
 
 @dataclass(frozen=True)
@@ -92,15 +93,13 @@ def lost(error: Exception) -> AppendFailure:
 
 def _details(error: grpc.RpcError) -> Iterable[Any]:
     """The parts of a rich error; none if it is a plain one."""
-    try:
-        status = rpc_status.from_call(error)
-    except (ValueError, AttributeError):  # its code and that of the error differ; no call's error
-        return ()
-    return () if status is None else status.details
+    sent = error.trailing_metadata() or () if isinstance(error, grpc.Call) else ()
+    rich = (value for key, value in sent if key == _RICH)
+    return [detail for value in rich for detail in status_pb2.Status.FromString(value).details]
 
 
 def _is_of_all(details: Iterable[Any]) -> bool:
-    """Whether the schema of the request is at fault: all rows have a column that the table lacks."""
+    """Whether the schema is at fault: all rows have a column that the table lacks."""
     found = _StorageError()
     return any(detail.Unpack(found) and found.code == _EXTRA_FIELDS for detail in details)
 

@@ -52,13 +52,15 @@ def cut(batch: pa.RecordBatch) -> Iterator[Piece]:
     todo = [(0, batch.num_rows)]
     while todo:
         start, stop = todo.pop()
-        rows = batch.slice(start, stop - start).serialize()
-        if rows.size <= MAX_ROWS_BYTES or stop - start == 1:
+        length = stop - start
+        some = batch if length == batch.num_rows else batch.slice(start, length)
+        rows = some.serialize()
+        if rows.size <= MAX_ROWS_BYTES or length == 1:
             yield Piece(start, stop, rows)
             continue
         # To ask a batch for its size first costs as much as to serialise a small one.
         parts = max(2, -(-rows.size // int(_AIM * MAX_ROWS_BYTES)))
-        step = -(-(stop - start) // parts)
+        step = -(-length // parts)
         cuts = range(start, stop, step)
         todo += [(first, min(first + step, stop)) for first in reversed(cuts)]
 

@@ -15,7 +15,7 @@ from .append_failures import AppendFailure, answered, lost
 from .append_requests import MAX_ROWS_BYTES, append_request, cut, schema_bytes
 from .errors import BigQueryError, explain
 from .names import TableName
-from .wire_rows import Misfit, wire_rows
+from .wire_rows import Misfit, WireCast
 
 # A connection takes some MB a second, and answers within a second or so: more would only be memory.
 _MAX_BYTES_OUT = 24_000_000
@@ -96,7 +96,7 @@ class Appender:
         offsets: bool,
         retry_secs: float,
         on_accepted: Callable[[pa.RecordBatch], None],
-        on_trouble: Callable[[str], None] = lambda reason: None,
+        on_trouble: Callable[[str], None] | None = None,
     ):
         self._table = table
         self._stream = stream
@@ -104,6 +104,7 @@ class Appender:
         self._retry_secs = retry_secs
         self._on_accepted = on_accepted
         self._on_trouble = on_trouble
+        self._cast = WireCast()
         self._trouble = Trouble(str(table))
         self._connection: AppendConnection | None = None
         self._known_schema: pa.Schema | None = None
@@ -127,7 +128,7 @@ class Appender:
         Raises:
             BigQueryError: the stream takes no rows at all, or did not for too long.
         """
-        wire, misfits = wire_rows(columns)
+        wire, misfits = self._cast.rows(columns)
         if misfits:
             self._refuse_misfits(origin, misfits)
             origin = origin.take(_others(origin.num_rows, (misfit.row for misfit in misfits)))
@@ -182,17 +183,21 @@ class Appender:
 
     def _send(self, request: _Request) -> None:
         connection = self._connect()
-        rows = request.rows or request.wire.serialize()
-        schema = b""
-        if not request.wire.schema.equals(self._known_schema):
-            self._known_schema = request.wire.schema
-            schema = schema_bytes(request.wire.schema)
+        rows = request.wire.serialize() if request.rows is None else request.rows
+        schema = self._unknown_schema(request.wire.schema)
         request.offset, self._next = self._next, self._next + request.num_rows
         offset = request.offset if self._offsets else None
         connection.send(append_request(self._stream, offset, schema, rows))
         request.rows, request.num_bytes = None, rows.size
         self._out.append(request)
         self._bytes_out += request.num_bytes
+
+    def _unknown_schema(self, schema: pa.Schema) -> bytes:
+        """The schema, serialised, if the connection does not know it; else nothing."""
+        if self._known_schema is not None and schema.equals(self._known_schema):
+            return b""
+        self._known_schema = schema
+        return schema_bytes(schema)
 
     def _connect(self) -> AppendConnection:
         """BigQuery ends a connection that is idle for too long: that is no trouble."""
@@ -226,7 +231,7 @@ class Appender:
         self._broken = 0
         if self._trouble.reason:
             self._trouble.succeeded()
-            self._on_trouble("")
+            self._tell("")
         self._on_accepted(request.origin)
 
     def _fail(self, request: _Request, failure: AppendFailure) -> None:
@@ -291,8 +296,12 @@ class Appender:
             raise BigQueryError(
                 f"{self._table} took no rows for {self._retry_secs:g} s: {failure.reason}"
             ) from failure.error
-        self._on_trouble(failure.reason)
+        self._tell(failure.reason)
         time.sleep(wait_secs)
+
+    def _tell(self, reason: str) -> None:
+        if self._on_trouble is not None:
+            self._on_trouble(reason)
 
     def _given_up(self, failure: AppendFailure) -> BigQueryError:
         error = BigQueryError(explain(failure.error, "write to", self._table))

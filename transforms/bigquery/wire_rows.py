@@ -5,7 +5,6 @@ Nothing loses a value on the way: a row that would is found, and does not go.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,7 @@ from scoreline.models.dictionaries import decode_dictionary
 
 from .column_types import to_send
 
-_wire_schema = lru_cache(maxsize=64)(to_send)  # all batches of a PCollection share one schema
+Casts = Sequence[tuple[int, pa.Field]]
 
 
 @dataclass(frozen=True)
@@ -26,33 +25,59 @@ class Misfit:
     message: str
 
 
-def wire_rows(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Misfit]]:
-    """Turns a batch into the rows that are sent, and those that lose a value in their cast.
+class WireCast:
+    """Turns batches into the rows that are sent, and those that lose a value in their cast.
 
     Lists that are null become empty ones: BigQuery does not tell them apart, and refuses nulls.
 
     >>> times = pa.array([1_000, 1_001], pa.timestamp("ns"))
-    >>> rows, misfits = wire_rows(pa.record_batch({"at": times, "n": [1, 2]}))
+    >>> rows, misfits = WireCast().rows(pa.record_batch({"at": times, "n": [1, 2]}))
     >>> rows.column("n").to_pylist(), [misfit.row for misfit in misfits]
     ([1], [1])
     """
-    schema = _wire_schema(batch.schema.remove_metadata())
-    try:
-        return _cast(batch, schema), []
-    except pa.ArrowInvalid:
-        misfits = _misfits(batch, schema)
-        fitting = np.ones(batch.num_rows, bool)
-        fitting[[misfit.row for misfit in misfits]] = False
-        return _cast(batch.take(pa.array(np.flatnonzero(fitting))), schema), misfits
+
+    def __init__(self) -> None:
+        # Batches come with one schema, as a rule, and to ask the same of it again takes longer
+        # than to serialise a small batch.
+        self._schema: pa.Schema | None = None
+        self._casts: Casts = ()
+
+    def rows(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Misfit]]:
+        """Gives the rows that are sent, in order, and the others.
+
+        Raises:
+            ValueError: a column has a type or a name that BigQuery does not know.
+        """
+        bare = batch.replace_schema_metadata(None) if batch.schema.metadata else batch
+        if self._schema is None or not bare.schema.equals(self._schema, check_metadata=True):
+            self._casts = _casts(bare.schema)
+            self._schema = bare.schema
+        try:
+            return _cast(bare, self._casts), []
+        except pa.ArrowInvalid:
+            misfits = _misfits(bare, self._casts)
+            fitting = np.ones(bare.num_rows, bool)
+            fitting[[misfit.row for misfit in misfits]] = False
+            fits = bare.take(pa.array(np.flatnonzero(fitting)))
+            return _cast(fits, self._casts), misfits
 
 
-def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Raises pa.ArrowInvalid where a value would be lost."""
-    columns = [
-        _without_null_lists(_cast_column(column, field.type))
-        for column, field in zip(batch.columns, schema, strict=True)
+def _casts(schema: pa.Schema) -> Casts:
+    """The columns that are not sent as they are, each with what it is sent as."""
+    pairs = zip(schema, to_send(schema), strict=True)
+    return [
+        (index, sent)
+        for index, (field, sent) in enumerate(pairs)
+        if pa.types.is_nested(sent.type) or not sent.equals(field, check_metadata=True)
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _cast(batch: pa.RecordBatch, casts: Casts) -> pa.RecordBatch:
+    """Raises pa.ArrowInvalid where a value would be lost."""
+    for index, field in casts:
+        column = _without_null_lists(_cast_column(batch.column(index), field.type))
+        batch = batch.set_column(index, field, column)
+    return batch
 
 
 def _cast_column(column: pa.Array, type_: pa.DataType) -> pa.Array:
@@ -74,11 +99,11 @@ def _without_null_lists(column: pa.Array) -> pa.Array:
     return column
 
 
-def _misfits(batch: pa.RecordBatch, schema: pa.Schema) -> list[Misfit]:
+def _misfits(batch: pa.RecordBatch, casts: Casts) -> list[Misfit]:
     """Tries the values of each column that cannot be cast one by one: it is a rare thing."""
     found: dict[int, str] = {}
-    for column, field in zip(batch.columns, schema, strict=True):
-        for row, why in _unfit_values(column, field.type):
+    for index, field in casts:
+        for row, why in _unfit_values(batch.column(index), field.type):
             message = f"column {field.name!r} does not fit BigQuery's {field.type}: {why}"
             found.setdefault(row, message)
     return [Misfit(row, found[row]) for row in sorted(found)]

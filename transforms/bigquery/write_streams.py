@@ -38,9 +38,9 @@ _NEW_TABLE_SECS: Final = 30.0  # how long a table that was just made may seem no
 _SEAL_THREADS: Final = 8
 
 _Codes: Final = types.StorageError.StorageErrorCode
-_COMMITTED: Final = _Codes.STREAM_ALREADY_COMMITTED.value
-_ODD_STATE: Final = _Codes.INVALID_STREAM_STATE.value
-_GONE: Final = (_Codes.STREAM_NOT_FOUND.value, _Codes.TABLE_NOT_FOUND.value, _ODD_STATE)
+_COMMITTED: Final = int(_Codes.STREAM_ALREADY_COMMITTED)
+_ODD_STATE: Final = int(_Codes.INVALID_STREAM_STATE)
+_GONE: Final = (int(_Codes.STREAM_NOT_FOUND), int(_Codes.TABLE_NOT_FOUND), _ODD_STATE)
 
 
 class StreamsLostError(BigQueryError):
@@ -63,7 +63,7 @@ def create_stream(table: TableName, retry_secs: float = 600.0) -> str:
         BigQueryError: there is no such table, it may not be written to, or nobody answers.
     """
     request = types.CreateWriteStreamRequest.pb()(parent=table.path)
-    request.write_stream.type = types.WriteStream.Type.PENDING.value
+    request.write_stream.type_ = int(types.WriteStream.Type.PENDING)
     created = _call("CreateWriteStream", request, types.WriteStream, table, retry_secs)
     name: str = created.name
     return name
