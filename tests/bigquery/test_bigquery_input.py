@@ -2,14 +2,20 @@
 
 import pickle
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
 
+from scoreline.transforms import ReadSplits
 from scoreline.transforms.bigquery.errors import BigQueryError
 from scoreline.transforms.bigquery.names import TableName
 from scoreline.transforms.bigquery_input import inspect_query, inspect_table
 from scoreline.transforms.identity import row_ids
+from scoreline.transforms.read_files import BATCHES, RECEIPTS
+from scoreline.transforms.receipts import Receipt
 from scoreline.transforms.splits import plan_splits, read_split
 
 NUM_ROWS = 60_000  # more than 1 MB: the emulator gives less than that as one stream
@@ -61,6 +67,18 @@ def test_every_row_is_read_once_and_has_a_name_of_its_own(orders):
     assert len(names.unique()) == NUM_ROWS
     assert names[0].as_py().startswith(f"bq://{orders}@")
     opened.close()
+
+
+def ids_of(batch: pa.RecordBatch) -> list[int]:
+    return batch.column("order_id").to_pylist()
+
+
+def test_a_pipeline_reads_its_streams_as_splits(orders):
+    opened = inspect_table(orders, "order_id < 100").open("r1", ("order_id",))
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        read = pipeline | ReadSplits(plan_splits([opened]), ("order_id",))
+        assert_that(read[BATCHES] | beam.FlatMap(ids_of), equal_to(list(range(100))), "Rows")
+        assert_that(read[RECEIPTS], equal_to([Receipt("read", 0, 100)]), "Receipts")
 
 
 def test_a_range_that_is_read_again_gives_the_same_rows_the_same_names(orders):
