@@ -184,7 +184,10 @@ def replace(target: TableName, staging: TableName, job_id: str) -> None:
     """Replaces all rows of a table by those of another one, at once or not at all.
 
     It is one statement, so the table keeps its columns, descriptions and rights, and a reader sees
-    the old rows or the new ones. BigQuery charges it for the bytes of both tables.
+    the old rows or the new ones. BigQuery charges it for the bytes of both tables. A copy job would
+    be free, but rows that were streamed in are missing from it for up to 90 minutes; and TRUNCATE,
+    unlike MERGE, cannot remove rows that the Storage Write API wrote in the last 30
+    (https://cloud.google.com/bigquery/docs/data-manipulation-language#limitations, 2026-11).
 
     Args:
         target: keeps its name and columns.
