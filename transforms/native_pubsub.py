@@ -69,6 +69,9 @@ class _GatherFn(beam.DoFn):
         for name, limit in (("max_rows", max_rows), ("max_bytes", max_bytes)):
             if limit < 1:
                 raise ValueError(f"{name}: expected at least 1, got {limit}")
+        self._messages: list[Message] = []
+        self._bytes = 0
+        self._oldest: Timestamp = MAX_TIMESTAMP
         self._source = source
         self._max_rows = max_rows
         self._max_bytes = max_bytes
@@ -100,9 +103,9 @@ class _GatherFn(beam.DoFn):
         return batch, oldest
 
     def _forget(self) -> None:
-        self._messages: list[Message] = []
+        self._messages = []
         self._bytes = 0
-        self._oldest: Timestamp = MAX_TIMESTAMP
+        self._oldest = MAX_TIMESTAMP
 
 
 def _message(message: PubsubMessage, timestamp: Timestamp) -> Message:

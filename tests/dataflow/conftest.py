@@ -8,6 +8,12 @@ from fake_dataflow import BUCKET, PROJECT, FakeCloud, fake_cloud
 
 
 @pytest.fixture
+def flags(cloud: FakeCloud) -> list[str]:
+    """What sends a job to the fake; Beam does not ask pip each time what is installed here."""
+    return [*cloud.flags, "--experiments=disable_logging_submission_environment"]
+
+
+@pytest.fixture
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCloud]:
     """A fake with an empty bucket. Nothing in Beam is replaced: it only has to look anew."""
     from apache_beam.internal.gcp.auth import _Credentials

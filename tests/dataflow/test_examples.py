@@ -32,8 +32,10 @@ TABLES = {path.name for path in JOBS.glob("*.yaml") if "bigquery" in path.read_t
 pytestmark = pytest.mark.timeout(300)  # the emulator may have to start
 
 
-def submit(scoreline: Scoreline, cloud: FakeCloud, example: Example) -> RecordedJob:
-    ended = scoreline(*example.words, *cloud.flags, "--quiet", "--no_wait_until_finish")
+def submit(
+    scoreline: Scoreline, cloud: FakeCloud, flags: list[str], example: Example
+) -> RecordedJob:
+    ended = scoreline(*example.words, *flags, "--quiet", "--no_wait_until_finish")
     assert ended.code == 0, ended.err
     return cloud.jobs[-1]
 
@@ -41,6 +43,7 @@ def submit(scoreline: Scoreline, cloud: FakeCloud, example: Example) -> Recorded
 def test_every_example_is_submitted_and_what_was_submitted_runs(
     scoreline: Scoreline,
     cloud: FakeCloud,
+    flags: list[str],
     emulator: Emulator,
     places: Places,
     tmp_path: Path,
@@ -58,7 +61,7 @@ def test_every_example_is_submitted_and_what_was_submitted_runs(
     client.create_subscription("customers", topics[0])
     churn, rejected = map(client.create_subscription, names[1:], topics[1:])
 
-    jobs = {name: submit(scoreline, cloud, example) for name, example in made.items()}
+    jobs = {name: submit(scoreline, cloud, flags, example) for name, example in made.items()}
 
     for name, job in jobs.items():
         check_job(cloud, job, is_stream=name == "pubsub_stream.yaml")

@@ -49,14 +49,18 @@ def stream(places: Places) -> dict[str, Any]:
 
 @pytest.fixture
 def steps(
-    scoreline: Callable[..., Ended], cloud: FakeCloud, places: Places, workdir: Path
+    scoreline: Callable[..., Ended],
+    cloud: FakeCloud,
+    flags: list[str],
+    places: Places,
+    workdir: Path,
 ) -> list[str]:
     """The steps of such a stream, as a submission records them."""
     frame = customers(20, seed=1)
     model = LogisticRegression().fit(frame[NUMBERS], frame.spend > 100)
     cloud.store.put(f"{BUCKET}/churn.joblib", pickled(model))
     Path("job.yaml").write_text(json.dumps(stream(places)))
-    ended = scoreline("run", "job.yaml", *cloud.flags)
+    ended = scoreline("run", "job.yaml", *flags)
     assert ended.code == 0, ended.err
     (path,) = (name for name in cloud.store.names(ROOT) if name.endswith("/submission.json"))
     found: list[str] = json.loads(cloud.store.get(path))["steps"]

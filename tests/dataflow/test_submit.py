@@ -86,9 +86,11 @@ def finish(cloud: FakeCloud, **report: Any) -> Callable[[RecordedJob], None]:
     return on_job
 
 
-def test_a_batch_job_that_is_waited_for(scoreline: Scoreline, cloud: FakeCloud, job: str) -> None:
+def test_a_batch_job_that_is_waited_for(
+    scoreline: Scoreline, cloud: FakeCloud, flags: list[str], job: str
+) -> None:
     cloud.on_job = finish(cloud)
-    ended = scoreline("run", job, *cloud.flags, "--output-json")
+    ended = scoreline("run", job, *flags, "--output-json")
     assert ended.code == 0, ended.err
     (recorded,) = cloud.jobs
     report = json.loads(ended.out)
@@ -99,17 +101,21 @@ def test_a_batch_job_that_is_waited_for(scoreline: Scoreline, cloud: FakeCloud, 
     assert not [name for name in cloud.store.names(ROOT) if name.endswith("heartbeat.json")]
 
 
-def test_a_limit_that_the_job_broke(scoreline: Scoreline, cloud: FakeCloud, job: str) -> None:
+def test_a_limit_that_the_job_broke(
+    scoreline: Scoreline, cloud: FakeCloud, flags: list[str], job: str
+) -> None:
     rows = REPORT["rows"] | {"predicted": 3, "dead_lettered": 2}  # type: ignore[operator]
     dead = {"dead_letters": {"conform/missing_value": 2}, "dead_letters_output": "gs://dead"}
     example = {"dead_letter_examples": {"conform/missing_value": "row 1: no age"}}
     cloud.on_job = finish(cloud, rows=rows, exit_code=3, **dead, **example)
-    ended = scoreline("run", job, *cloud.flags)
+    ended = scoreline("run", job, *flags)
     assert ended.code == 3, ended.err
     assert "more dead letters than the limit" in ended.err
 
 
-def test_a_job_that_fails(scoreline: Scoreline, cloud: FakeCloud, job: str) -> None:
+def test_a_job_that_fails(
+    scoreline: Scoreline, cloud: FakeCloud, flags: list[str], job: str
+) -> None:
     def fail(recorded: RecordedJob) -> None:
         recorded.messages.append(("JOB_MESSAGE_ERROR", "Workflow failed."))
         recorded.messages.append(("JOB_MESSAGE_ERROR", "Traceback ...\nValueError: no such column"))
@@ -117,7 +123,7 @@ def test_a_job_that_fails(scoreline: Scoreline, cloud: FakeCloud, job: str) -> N
         recorded.state = "FAILED"
 
     cloud.on_job = fail
-    ended = scoreline("run", job, *cloud.flags)
+    ended = scoreline("run", job, *flags)
     assert ended.code == 1, ended.err
     assert "ValueError: no such column" in ended.err
     assert cloud.jobs[0].id in ended.err
@@ -125,17 +131,19 @@ def test_a_job_that_fails(scoreline: Scoreline, cloud: FakeCloud, job: str) -> N
     assert not [name for name in cloud.store.names(ROOT) if "_run/" in name]
 
 
-def test_a_job_that_somebody_cancels(scoreline: Scoreline, cloud: FakeCloud, job: str) -> None:
+def test_a_job_that_somebody_cancels(
+    scoreline: Scoreline, cloud: FakeCloud, flags: list[str], job: str
+) -> None:
     cloud.first_state = "CANCELLED"
-    ended = scoreline("run", job, *cloud.flags)
+    ended = scoreline("run", job, *flags)
     assert ended.code == 1
     assert "somebody ended the job: it is cancelled" in ended.err
 
 
 def test_a_job_that_is_left_keeps_its_place(
-    scoreline: Scoreline, cloud: FakeCloud, job: str
+    scoreline: Scoreline, cloud: FakeCloud, flags: list[str], job: str
 ) -> None:
-    left = scoreline("run", job, *cloud.flags, "--no_wait_until_finish", "--output-json")
+    left = scoreline("run", job, *flags, "--no_wait_until_finish", "--output-json")
     assert left.code == 0, left.err
     (recorded,) = cloud.jobs
     said = json.loads(left.out)["submitted"]
@@ -146,19 +154,21 @@ def test_a_job_that_is_left_keeps_its_place(
     assert submission["job_id"] == recorded.id
     assert "Predict/Score" in submission["steps"]
 
-    again = scoreline("run", job, *cloud.flags, "--no_wait_until_finish")
+    again = scoreline("run", job, *flags, "--no_wait_until_finish")
     assert again.code == 2
     assert f"is writing to {ROOT}/scores now ({said['url']})" in again.err
     recorded.state = "FAILED"
-    again = scoreline("run", job, *cloud.flags, "--no_wait_until_finish")
+    again = scoreline("run", job, *flags, "--no_wait_until_finish")
     assert again.code == 0, again.err
     assert "removed what run" in again.err
     assert len(cloud.jobs) == 2
 
 
-def test_a_template_has_no_job(scoreline: Scoreline, cloud: FakeCloud, job: str) -> None:
+def test_a_template_has_no_job(
+    scoreline: Scoreline, cloud: FakeCloud, flags: list[str], job: str
+) -> None:
     place = f"--template_location={ROOT}/template/job_object"
-    ended = scoreline("run", job, *cloud.flags, place, "--output-json")
+    ended = scoreline("run", job, *flags, place, "--output-json")
     assert ended.code == 0, ended.err
     assert not cloud.jobs
     template = json.loads(cloud.store.get(f"{ROOT}/template/job_object"))
@@ -167,12 +177,14 @@ def test_a_template_has_no_job(scoreline: Scoreline, cloud: FakeCloud, job: str)
     assert json.loads(ended.out)["submitted"]["job_id"] is None
 
 
-def test_hints_are_on_predict_alone(scoreline: Scoreline, cloud: FakeCloud, job: str) -> None:
+def test_hints_are_on_predict_alone(
+    scoreline: Scoreline, cloud: FakeCloud, flags: list[str], job: str
+) -> None:
     accelerator = "type:nvidia-l4;count:1;install-nvidia-driver"
     write_job(resources={"accelerator": accelerator, "min_ram": "16GB"})
     cloud.images["p/scoreline:1"] = {"Labels": {"scoreline.extras": "onnx"}}
     image = f"--sdk_container_image={cloud.registry}/p/scoreline:1"
-    ended = scoreline("run", job, *cloud.flags, "--no_wait_until_finish", image)
+    ended = scoreline("run", job, *flags, "--no_wait_until_finish", image)
     assert ended.code == 0, ended.err
     (recorded,) = cloud.jobs
     graph = cloud.pipeline(recorded)
@@ -187,20 +199,24 @@ def test_hints_are_on_predict_alone(scoreline: Scoreline, cloud: FakeCloud, job:
     assert "resources.accelerator is for Dataflow: ignored on DirectRunner" in local.err
 
 
-def test_an_image_that_lacks_an_extra(scoreline: Scoreline, cloud: FakeCloud, job: str) -> None:
+def test_an_image_that_lacks_an_extra(
+    scoreline: Scoreline, cloud: FakeCloud, flags: list[str], job: str
+) -> None:
     cloud.images["p/scoreline:1"] = {"Labels": {"scoreline.extras": "onnx"}}
     write_job(sinks=[{"path": "s3://bucket/scores"}], report={"path": f"{ROOT}/runs"})
     image = f"--sdk_container_image={cloud.registry}/p/scoreline:1"
     for verb in ("check", "run"):
-        ended = scoreline(verb, job, *cloud.flags, image)
+        ended = scoreline(verb, job, *flags, image)
         assert ended.code == 2, ended.err
         assert "s3" in ended.err or "lacks the extra aws" in ended.err
     assert not cloud.jobs
 
 
-def test_a_check_says_what_workers_get(scoreline: Scoreline, cloud: FakeCloud, job: str) -> None:
+def test_a_check_says_what_workers_get(
+    scoreline: Scoreline, cloud: FakeCloud, flags: list[str], job: str
+) -> None:
     before = cloud.store.names("gs://")
-    ended = scoreline("check", job, *cloud.flags[:3])
+    ended = scoreline("check", job, *flags[:3])
     assert ended.code == 0, ended.err
     assert f"--temp_location={ROOT}/scoreline-temp: what is staged lies" in ended.err
     assert "workers    Beam's own image; each worker installs this scoreline and " in ended.err
@@ -209,15 +225,15 @@ def test_a_check_says_what_workers_get(scoreline: Scoreline, cloud: FakeCloud, j
 
 
 def test_a_stream_is_submitted_and_left(
-    scoreline: Scoreline, cloud: FakeCloud, places: Places, job: str
+    scoreline: Scoreline, cloud: FakeCloud, flags: list[str], places: Places, job: str
 ) -> None:
     write_stream(places, source={"id_label": "tx"})
-    ended = scoreline("run", job, *cloud.flags)
+    ended = scoreline("run", job, *flags)
     assert ended.code == 0, ended.err
     (recorded,) = cloud.jobs
     assert recorded.name == "churn-live"
     assert f"gcloud dataflow jobs drain {recorded.id}" in ended.err
-    again = scoreline("run", job, *cloud.flags)
+    again = scoreline("run", job, *flags)
     assert again.code == 2
     assert "a job named churn-live runs already: https://console" in again.err
 
@@ -225,6 +241,7 @@ def test_a_stream_is_submitted_and_left(
 def test_a_stream_is_updated(
     scoreline: Scoreline,
     cloud: FakeCloud,
+    flags: list[str],
     places: Places,
     job: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -233,21 +250,21 @@ def test_a_stream_is_updated(
     from scoreline.pipelines.step_names import Rename
 
     write_stream(places)
-    missing = scoreline("run", job, *cloud.flags, "--update")
+    missing = scoreline("run", job, *flags, "--update")
     assert missing.code == 2
     assert "no job named churn-live runs in my-project, europe-west4" in missing.err
-    assert scoreline("run", job, *cloud.flags).code == 0
+    assert scoreline("run", job, *flags).code == 0
     (old,) = cloud.jobs
     path = f"{run_folder(cloud, old)}/submission.json".removeprefix("gs://")
     submission = json.loads(cloud.store.objects[path])
     steps = [re.sub(r"^Predict\b", "Score", step) for step in submission["steps"]]
     cloud.store.put(path, json.dumps(submission | {"steps": steps}).encode())
 
-    lost = scoreline("run", job, *cloud.flags, "--update")
+    lost = scoreline("run", job, *flags, "--update")
     assert lost.code == 2
     assert "the running stream has steps that the new one lacks: Score" in lost.err
     monkeypatch.setattr(dataflow, "RENAMES", (Rename("9.9.9", "Score", "Predict"),))
-    updated = scoreline("run", job, *cloud.flags, "--update")
+    updated = scoreline("run", job, *flags, "--update")
 
     assert updated.code == 0, updated.err
     new = cloud.jobs[-1]
