@@ -8,6 +8,7 @@ streams. `close` removes the table of the query.
 import math
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -185,7 +186,12 @@ class TableInfo:
             return _snapshot(self.table, schema, self.row_filter, max_streams)
         assert self.scratch is not None
         made = _run_query(self.query, self.scratch, run_id)
-        return _snapshot(made, schema, None, max_streams, run_id)
+        try:
+            return _snapshot(made, schema, None, max_streams, run_id)
+        except BaseException:
+            with suppress(BigQueryError):  # the first error says more; it goes by itself, too
+                delete_temporary(made, run_id)
+            raise
 
 
 def inspect_table(table: TableName, row_filter: str | None = None) -> TableInfo:

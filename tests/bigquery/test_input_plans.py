@@ -122,6 +122,16 @@ def test_a_query_runs_once_into_a_table_that_expires(double, read_double):
     assert str(ORDERS) in double.tables
 
 
+def test_a_query_whose_result_cannot_be_read_leaves_no_table(double, read_double):
+    planned(double, QUERY, statementType="SELECT", schema=schema_of(("x", "INTEGER")))
+    made = ORDERS.sibling("scoreline_tmp_run_1_999999")
+    double.add_table(str(made), ("x", "INTEGER"))
+    read_double.refuse_session(grpc.StatusCode.PERMISSION_DENIED, "no")
+    with pytest.raises(BigQueryError, match="readSessionUser"):
+        inspect_query(QUERY, "p-1.sales").open("run-1")
+    assert list(double.tables) == [str(ORDERS)]
+
+
 def test_a_table_that_changed_while_it_was_opened_has_no_count(double, read_double):
     read_double.add(ORDERS.path, pa.table({"x": [1, 2, 3, 4], "y": list("abcd")}))
     info = inspect_table(ORDERS)
