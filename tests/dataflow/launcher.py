@@ -76,7 +76,9 @@ def _check(form: list[dict[str, Any]], parameters: dict[str, str]) -> None:
 
 
 def _given(environment: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in environment.items() if value not in (None, [], {})}
+    return {
+        name: value for name, value in environment.items() if value not in (None, False, [], {})
+    }
 
 
 def _environment(environment: dict[str, Any]) -> list[str]:
