@@ -22,6 +22,7 @@ from .read_files import ReadFiles, ReadSplits
 from .read_pubsub import ReadPubSub
 from .receipts import Receipt
 from .stream_files import WriteStreamFiles
+from .write_bigquery import WriteBigQueryParts, WriteBigQueryStream
 from .write_files import WriteFiles
 from .write_parts import WriteParts
 from .write_pubsub import PublishDeadLetters, WritePubSub
@@ -44,6 +45,8 @@ __all__ = [
     "ReadSplits",
     "Receipt",
     "RecordBatchCoder",
+    "WriteBigQueryParts",
+    "WriteBigQueryStream",
     "WriteFiles",
     "WriteParts",
     "WritePubSub",

@@ -99,14 +99,27 @@ def test_rows_are_appended_in_order(double, kind):
     assert eventually(lambda: double.open_connections == 0)
 
 
-def test_the_schema_goes_once_with_each_connection_and_when_it_changes(double):
-    rows = Rows("default").append([1]).append([2])
-    rows.appender.append(pa.record_batch({"x": [3], "y": ["a"]}), pa.record_batch({"id": [3]}))
-    rows.flush()
-    assert [has_schema for *_, has_schema in double.requests] == [True, False, True]
+def test_the_schema_goes_until_it_is_known_and_when_it_changes(double):
+    rows = Rows("default").append([1])
+    rows.appender.flush()
+    rows.append([2])
+    other = pa.record_batch({"x": [3], "y": ["a"]})
+    for _ in range(2):
+        rows.appender.append(other, pa.record_batch({"id": [3]}))
+        rows.appender.flush()
     rows.append([4]).flush()
+    assert [has_schema for *_, has_schema in double.requests] == [True, False, True, False, True]
+    rows.append([5]).flush()
     assert double.connections == 2
     assert double.requests[-1][-1]
+
+
+@both
+def test_a_server_may_forget_the_schema_of_a_request_that_it_refuses(double, kind):
+    double.forgets_schema, double.bad = True, odd
+    rows = Rows(kind).append([1]).append([2, 3]).append([4]).flush()
+    assert sorted(rows.accepted) == [2, 4]
+    assert [row for row, *_ in rows.refused] == [1, 3]
 
 
 def test_nothing_to_append_makes_no_connection(double):

@@ -81,6 +81,7 @@ class WriteDouble:
         faults: of the next requests to append.
         call_faults: of the next calls of another method, by its name: (status, whether it is done).
         bad: says what is wrong with a row, None if nothing; None if all are good.
+        forgets_schema: whether the schema of a request that is refused is not kept.
         keeps_rows: whether rows that are taken can be read; else they are only counted.
         says_rows: whether a refusal names the rows at fault, as the service does and emulators
             do not.
@@ -111,6 +112,7 @@ class WriteDouble:
         self.faults: deque[Fault | None] = deque()
         self.call_faults: defaultdict[str, deque[tuple[grpc.StatusCode, bool]]] = defaultdict(deque)
         self.bad: Callable[[dict[str, Any]], str | None] | None = None
+        self.forgets_schema = False
         self.keeps_rows = True
         self.says_rows = True
         self.commit_code = Code.STREAM_ALREADY_COMMITTED.value
@@ -222,8 +224,12 @@ class WriteDouble:
             if request.arrow_rows.HasField("writer_schema"):
                 schema = _schema(request)
             if schema is None:
-                context.abort(Status.INVALID_ARGUMENT, "the first request lacks a schema")
-            yield self._answer(request, len(data), schema, context)
+                yield _error(Status.INVALID_ARGUMENT, "there was no schema")
+                continue
+            answer = self._answer(request, len(data), schema, context)
+            if self.forgets_schema and answer.error.code:
+                schema = None
+            yield answer
 
     def _ended_connection(self) -> None:
         with self._lock:

@@ -107,7 +107,8 @@ class Appender:
         self._cast = WireCast()
         self._trouble = Trouble(str(table))
         self._connection: AppendConnection | None = None
-        self._known_schema: pa.Schema | None = None
+        self._sent_schema: pa.Schema | None = None  # of the last request
+        self._known_schema: pa.Schema | None = None  # of the last one that was accepted
         self._waiting: deque[_Request] = deque()
         self._out: deque[_Request] = deque()  # sent and not answered, in order
         self._bytes_out = 0
@@ -193,11 +194,16 @@ class Appender:
         self._bytes_out += request.num_bytes
 
     def _unknown_schema(self, schema: pa.Schema) -> bytes:
-        """The schema, serialised, if the connection does not know it; else nothing."""
-        if self._known_schema is not None and schema.equals(self._known_schema):
-            return b""
-        self._known_schema = schema
-        return schema_bytes(schema)
+        """The schema, serialised, unless the connection surely knows it; then nothing.
+
+        Not every server keeps the schema of a request that it refuses.
+        """
+        is_known = all(
+            known is not None and schema.equals(known)
+            for known in (self._sent_schema, self._known_schema)
+        )
+        self._sent_schema = schema
+        return b"" if is_known else schema_bytes(schema)
 
     def _connect(self) -> AppendConnection:
         """BigQuery ends a connection that is idle for too long: that is no trouble."""
@@ -205,7 +211,7 @@ class Appender:
             self._drop_connection()
         if self._connection is None:
             self._connection = AppendConnection(self._stream)
-            self._known_schema = None
+            self._sent_schema = self._known_schema = None
         return self._connection
 
     def _receive(self) -> None:
@@ -229,6 +235,7 @@ class Appender:
 
     def _accept(self, request: _Request) -> None:
         self._broken = 0
+        self._known_schema = request.wire.schema
         if self._trouble.reason:
             self._trouble.succeeded()
             self._tell("")

@@ -41,6 +41,7 @@ _Codes: Final = types.StorageError.StorageErrorCode
 _COMMITTED: Final = int(_Codes.STREAM_ALREADY_COMMITTED)
 _ODD_STATE: Final = int(_Codes.INVALID_STREAM_STATE)
 _GONE: Final = (int(_Codes.STREAM_NOT_FOUND), int(_Codes.TABLE_NOT_FOUND), _ODD_STATE)
+_EMULATOR_SAYS_COMMITTED: Final = "state=COMMITTED"  # it keeps no time of the commit
 
 
 class StreamsLostError(BigQueryError):
@@ -143,6 +144,8 @@ def _is_committed(error: Any, table: TableName, retry_secs: float) -> bool:
     """
     if error.code != _ODD_STATE:
         return bool(error.code == _COMMITTED)
+    if _EMULATOR_SAYS_COMMITTED in error.error_message:
+        return True
     request = types.GetWriteStreamRequest.pb()(name=error.entity)
     try:
         found = _call("GetWriteStream", request, types.WriteStream, table, retry_secs, error.entity)
