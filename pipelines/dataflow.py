@@ -1,6 +1,5 @@
 """Submits a pipeline to Dataflow, and waits for its end where somebody wants to."""
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -89,7 +88,7 @@ class Target:
             build(pipeline, WatchWorkers(self._expected()))
             steps = steps_of(pipeline)
             if replaced is not None:
-                self._map_names(steps, replaced)
+                self._map_names(pipeline.options, steps, replaced)
             self._record(place, steps)
             result: Any = pipeline.run()
         if getattr(result, "has_job", False):
@@ -116,13 +115,13 @@ class Target:
             hears_drain=False,
         )
 
-    def _map_names(self, steps: Sequence[str], replaced: ActiveJob) -> None:
-        """Says to the service which step takes over from which."""
-        cloud = self.options.view_as(GoogleCloudOptions)
-        given = cloud.transform_name_mapping or {}
-        given = json.loads(given) if isinstance(given, str) else given
+    def _map_names(
+        self, options: PipelineOptions, steps: Sequence[str], replaced: ActiveJob
+    ) -> None:
+        """Says to the service which step takes over from which, in the pipeline's own options."""
+        cloud = options.view_as(GoogleCloudOptions)
         old = _recorded_steps(self.run_root, replaced)
-        mapping = name_mapping(old, steps, RENAMES, given)
+        mapping = name_mapping(old, steps, RENAMES, cloud.transform_name_mapping)
         cloud.transform_name_mapping = mapping or None
 
     def _record(self, place: Place, steps: Sequence[str]) -> None:

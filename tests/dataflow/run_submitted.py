@@ -2,11 +2,11 @@
 
     python -S run_submitted.py GRAPH[=MESSAGES] ...
 
-GRAPH is a file with the very pipeline that was staged. Two things in it are replaced. Its steps run
-with this Python, not in a container: those of the first graph in a process of their own, as on a
-worker, those of others in this one, over the same protocol, to save the time of imports. And Pub/Sub's
-native source exists on Dataflow only: its messages come from a file, one serialised PubsubMessage in
-base64 a line.
+GRAPH is a file with the very pipeline that was staged. Two things in it are replaced. Its steps
+run with this Python, not in a container: those of the first graph in a process of its own, as on a
+worker, those of others in this one, over the same protocol, to save the time of imports. And the
+native source of Pub/Sub exists on Dataflow only: its messages come from a file, one serialised
+PubsubMessage in base64 a line.
 """
 
 import base64
