@@ -21,6 +21,8 @@ _BY_CATEGORY = 1  # a bit of a node's decision type
 _MADE_UP = "Column_{}"
 # How a feature that was trained as categorical lists the codes it saw; a number has a range.
 _CODES = re.compile(r"-?\d+(:-?\d+)*")
+_PARAMETERS, _END_OF_PARAMETERS = "\nparameters:", "\nend of parameters"
+_PARAMETER = re.compile(r"\[\w+: .*\]")
 
 
 def is_lightgbm(artifact: Artifact) -> bool:
@@ -85,6 +87,9 @@ def read_lightgbm_file(artifact: Artifact) -> LightGBMFile:
 
 
 def _read(text: str) -> LightGBMFile:
+    if "\0" in text:  # where text ends for a part of LightGBM
+        raise ValueError("a zero byte")
+    _check_parameters(text)
     header = _pairs(text[: text.find("\nTree=")])
     names = tuple(header["feature_names"].split())
     infos = header["feature_infos"].split()
@@ -164,6 +169,19 @@ def _check_categories(tree: Mapping[str, str], decisions: np.ndarray) -> None:
         raise ValueError("a tree splits by a set of categories that it does not have")
     if bounds[0] != 0 or bounds[-1] != bits or (np.diff(bounds) < 0).any():
         raise ValueError("a tree's sets of categories are out of bounds")
+
+
+def _check_parameters(text: str) -> None:
+    """LightGBM reads what is behind the colon of each line, whether there is one or not."""
+    _, found, rest = text.partition(_PARAMETERS)
+    listed, end, _ = rest.partition(_END_OF_PARAMETERS)
+    if found and not end:
+        raise ValueError("the end of the parameters is missing")
+    for line in filter(None, listed.splitlines()):
+        if not _PARAMETER.fullmatch(line):
+            raise ValueError(
+                f"{line[:80]!r} is no parameter of the training: expected [name: value]"
+            )
 
 
 def _categories(text: str) -> tuple[pa.Array, ...]:

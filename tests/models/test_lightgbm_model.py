@@ -251,8 +251,11 @@ def test_the_version_of_the_format():
         (b"a b c d", b"a b c \xff"),
         (b"pandas_categorical:[]", b"pandas_categorical:[[1"),
         (b"pandas_categorical:[]", b'pandas_categorical:[[1,"a"]]'),
+        (b"[gpu_device_id: -1]", b"[gpu_device_id"),  # LightGBM reads beyond the end of the line
+        (b"[gpu_device_id: -1]", b"[gpu_\0device_id: -1]"),
+        (b"end of parameters", b"end of"),
     ],
-    ids=range(7),
+    ids=range(10),
 )
 def test_what_is_damaged(old: bytes, new: bytes):
     data = saved(of_objective("regression", FRAME)).data
