@@ -1,19 +1,27 @@
 """Wires a job: source to conform to predict to sinks to commit."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import apache_beam as beam
+import pyarrow as pa
 
-from scoreline.transforms import Commit, CommitPlan, Conform, Predict, WriteParts
+from scoreline.transforms import Commit, CommitPlan, Conform, FileLayout, Predict, WriteParts
 from scoreline.transforms.commit import FINISHED
 from scoreline.transforms.outcome import DEAD_LETTERS
 from scoreline.transforms.read_files import BATCHES, RECEIPTS, ReadSplits
 from scoreline.transforms.receipts import Receipt
+from scoreline.transforms.table_place import TablePlace
 from scoreline.transforms.watch_workers import WatchWorkers
 
-from .job import FilesSink, Job
+from .job import Job, PubSubSink
 from .preflight import Prepared
+
+if TYPE_CHECKING:
+    from scoreline.transforms.write_bigquery import WriteBigQueryParts
+
+Batches = beam.PCollection[pa.RecordBatch]
+Receipts = beam.PCollection[Receipt]
 
 
 def build(
@@ -33,7 +41,7 @@ def build(
         plan: what the commit step makes final.
         on_dataflow: whether the runner knows resource hints, and nobody may wait for the report.
     """
-    source = prepared.job.files_source
+    source = prepared.job.stored_source
     read = pipeline | "Read" >> ReadSplits(
         list(prepared.splits),
         prepared.columns,
@@ -48,17 +56,20 @@ def build(
     predicted = conformed.accepted | "Predict" >> predict
     # Beam sets the last steps up first: a worker says that it lives before it loads the model.
     rows = predicted.accepted if watch is None else predicted.accepted | "WatchWorkers" >> watch
+    written, refused = _write_predictions(rows, prepared, plan)
+    dead_letters = {
+        "Decode": (read[DEAD_LETTERS], 0),
+        "Conform": (conformed.dead_letters, 0),
+        "Predict": (predicted.dead_letters, 0),
+        **{f"Table{sink + 1}": (letters, sink) for sink, letters in refused.items()},
+    }
     receipts = (
         read[RECEIPTS],
+        *written,
         *(
-            rows | label >> _write_predictions(prepared, plan, number)
-            for number, label in enumerate(sink_labels(len(plan.layouts)))
+            _write_dead_letters(letters, f"Write{step}DeadLetters", plan, sink)
+            for step, (letters, sink) in dead_letters.items()
         ),
-        read[DEAD_LETTERS] | "WriteDecodeDeadLetters" >> WriteParts(plan.staging, "dead_lettered"),
-        conformed.dead_letters
-        | "WriteConformDeadLetters" >> WriteParts(plan.staging, "dead_lettered"),
-        predicted.dead_letters
-        | "WritePredictDeadLetters" >> WriteParts(plan.staging, "dead_lettered"),
     )
     gathered = receipts | "AllReceipts" >> beam.Flatten()
     if prepared.job.has_variables:
@@ -101,11 +112,49 @@ class _HideVariables:
         return replace(receipt, codes=codes)
 
 
-def _write_predictions(prepared: Prepared, plan: CommitPlan, number: int) -> WriteParts:
-    sink, layout = prepared.job.sinks[number], plan.layouts[number]
-    assert isinstance(sink, FilesSink)  # the job was checked
-    staging = layout.staging(plan.run_id)
-    return WriteParts(staging, "predicted", sink.keep, sink.row_id, layout.extension, number)
+def _write_predictions(
+    rows: Batches, prepared: Prepared, plan: CommitPlan
+) -> tuple[list[Receipts], dict[int, Batches]]:
+    """Writes to all places; gives their receipts, and the dead letters of those that have some."""
+    written: list[Receipts] = []
+    refused: dict[int, Batches] = {}
+    labels = sink_labels(len(plan.places))
+    for number, (place, label) in enumerate(zip(plan.places, labels, strict=True)):
+        sink = prepared.job.sinks[number]
+        assert not isinstance(sink, PubSubSink)  # the job was checked
+        if isinstance(place, FileLayout):
+            staging, extension = place.staging(plan.run_id), place.extension
+            write = WriteParts(staging, "predicted", sink.keep, sink.row_id, extension, number)
+            written.append(rows | label >> write)
+        else:
+            sent = rows | label >> _send(place, plan, "predicted", number, sink.keep, sink.row_id)
+            written.append(sent.receipts)
+            refused[number] = sent.dead_letters
+    return written, refused
+
+
+def _write_dead_letters(dead_letters: Batches, label: str, plan: CommitPlan, sink: int) -> Receipts:
+    """Writes them to their one place; `sink` is the one that has refused them."""
+    place = plan.dead_letters
+    if isinstance(place, FileLayout):
+        write = WriteParts(place.staging(plan.run_id), "dead_lettered", sink=sink)
+        receipts: Receipts = dead_letters | label >> write
+    else:  # one that the table refuses fails the bundle: nobody is left to take it
+        receipts = (dead_letters | label >> _send(place, plan, "dead_lettered", sink)).receipts
+    return receipts
+
+
+def _send(
+    place: TablePlace,
+    plan: CommitPlan,
+    kind: Literal["predicted", "dead_lettered"],
+    sink: int,
+    keep: tuple[str, ...] | None = None,
+    row_id: bool = False,
+) -> "WriteBigQueryParts":
+    from scoreline.transforms.write_bigquery import WriteBigQueryParts  # what files need not load
+
+    return WriteBigQueryParts(place.written, keep, row_id, kind=kind, run_id=plan.run_id, sink=sink)
 
 
 def sink_labels(count: int) -> list[str]:

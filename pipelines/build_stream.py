@@ -1,11 +1,13 @@
 """Wires a stream: messages to decode to conform to predict to sinks, all in one fused stage."""
 
 from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import apache_beam as beam
 import pyarrow as pa
 
 from scoreline.transforms import Conform, Predict
+from scoreline.transforms.bigquery.names import TableName
 from scoreline.transforms.decode import Decode
 from scoreline.transforms.deduplicate import Deduplicate
 from scoreline.transforms.native_pubsub import ReadNativePubSub
@@ -15,8 +17,13 @@ from scoreline.transforms.watch_workers import WatchWorkers
 from scoreline.transforms.write_pubsub import PublishDeadLetters, WritePubSub
 
 from .build import sink_labels
-from .job import FilesSink, PubSubDeadLetters
+from .job import PubSubDeadLetters, PubSubSink
+from .job_files import FilesSink
+from .places import dead_letters_table, layout_of
 from .stream_preflight import PreparedStream
+
+if TYPE_CHECKING:
+    from scoreline.transforms.write_bigquery import WriteBigQueryStream
 
 Batches = beam.PCollection[pa.RecordBatch]
 
@@ -77,48 +84,58 @@ def _write_predictions(
     rows: Batches, prepared: PreparedStream, run_id: str
 ) -> list[tuple[int, Batches]]:
     """Writes to all sinks; gives the dead letters of those that have some, and their numbers."""
-    layouts = iter(prepared.layouts)
     refused = []
     labels = sink_labels(len(prepared.job.sinks))
     for number, (sink, label) in enumerate(zip(prepared.job.sinks, labels, strict=True)):
-        keep = prepared.keeps[number]
+        keep, retry_secs = prepared.keeps[number], _retry_secs(prepared)
         if isinstance(sink, FilesSink):
-            write = WriteStreamFiles(
-                next(layouts),
-                run_id,
-                "predicted",
-                keep,
-                retry_secs=_retry_secs(prepared),
-                sink=number,
+            layout = layout_of(prepared.layouts, sink)
+            rows | label >> WriteStreamFiles(
+                layout, run_id, "predicted", keep, retry_secs=retry_secs, sink=number
             )
-            rows | label >> write
-        else:
+        elif isinstance(sink, PubSubSink):
+            attributes = sink.keep or ()
             publish = WritePubSub(
-                sink.topic,
-                keep,
-                sink.keep or (),
-                run_id=run_id,
-                retry_secs=_retry_secs(prepared),
-                sink=number,
+                sink.topic, keep, attributes, run_id=run_id, retry_secs=retry_secs, sink=number
             )
             refused.append((number, rows | label >> publish))
+        else:
+            table = TableName.parse(sink.table)
+            send = _send(table, prepared, run_id, "predicted", number, keep)
+            refused.append((number, rows | label >> send))
     return refused
 
 
 def _write_dead_letters(
     dead_letters: Batches, stage: str, prepared: PreparedStream, run_id: str, sink: int = 0
 ) -> None:
-    spec = prepared.job.dead_letters
+    spec, retry_secs = prepared.job.dead_letters, _retry_secs(prepared)
     label = f"Write{stage}DeadLetters"
+    rejected = dead_letters_table(prepared.job)
     if isinstance(spec, PubSubDeadLetters):
-        publish = PublishDeadLetters(spec.topic, retry_secs=_retry_secs(prepared), sink=sink)
-        dead_letters | label >> publish
+        dead_letters | label >> PublishDeadLetters(spec.topic, retry_secs=retry_secs, sink=sink)
+    elif rejected is not None:
+        dead_letters | label >> _send(rejected.table, prepared, run_id, "dead_lettered", sink)
     else:
-        retry_secs = _retry_secs(prepared)
         write = WriteStreamFiles(
             prepared.layouts[0], run_id, "dead_lettered", retry_secs=retry_secs, sink=sink
         )
         dead_letters | label >> write
+
+
+def _send(
+    table: TableName,
+    prepared: PreparedStream,
+    run_id: str,
+    kind: Literal["predicted", "dead_lettered"],
+    sink: int,
+    keep: tuple[str, ...] | None = None,
+) -> "WriteBigQueryStream":
+    from scoreline.transforms.write_bigquery import WriteBigQueryStream  # the others need it not
+
+    return WriteBigQueryStream(
+        table, keep, kind=kind, run_id=run_id, sink=sink, retry_secs=_retry_secs(prepared)
+    )
 
 
 def _retry_secs(prepared: PreparedStream) -> float:

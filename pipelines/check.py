@@ -9,11 +9,15 @@ from scoreline.models.contract import Contract, Feature
 from scoreline.models.model import Model
 
 from .job import Job
+from .job_bigquery import BigQuerySink
+from .job_files import FilesSink
 from .launch import beam_options, check_output
-from .preflight import Prepared, check, check_places, layouts_of
+from .places import check_places, check_report, dead_letters_output, layout_of, layouts_of
+from .preflight import Prepared, check
 from .runner_preflight import check_runner
 from .runner_profiles import DATAFLOW, RunnerProfile, ignored
 from .schemes import check_schemes
+from .tables import Target
 
 
 def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[str, Any]:
@@ -25,6 +29,7 @@ def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[s
     profile = check_runner(beam_flags, is_stream=False, job=job)
     beam_options([*beam_flags, *profile.added_flags])
     check_schemes(job)
+    check_report(job, profile)
     layouts = layouts_of(job)
     for layout in layouts:
         check_places(layout)
@@ -35,8 +40,8 @@ def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[s
         **runner_found(profile),
         "input": _input(prepared),
         "model": model_found(prepared.model, prepared.contract),
-        "outputs": [_output(prepared, number) for number in range(len(layouts))],
-        "dead_letters": layouts[0].dead_letter_path,
+        "outputs": [_output(prepared, number) for number in range(len(job.sinks))],
+        "dead_letters": dead_letters_output(job, layouts),
         "max_dead_letter_ratio": job.dead_letters.max_ratio,
         "reports": layouts[0].run_root,
         **workers_found(job, prepared.model, profile, beam_flags),
@@ -72,6 +77,17 @@ def runner_found(profile: RunnerProfile) -> dict[str, Any]:
 
 
 def _input(prepared: Prepared) -> dict[str, Any]:
+    columns = {field.name: str(field.type) for field in prepared.input.schema}
+    table = prepared.input.table
+    if table is not None:
+        return {
+            "format": prepared.input.format,
+            "table": table.path,
+            "rows": table.num_rows,
+            "bytes": table.bytes_scanned(prepared.columns),
+            "row_filter": getattr(prepared.job.source, "row_filter", None),
+            "columns": columns,
+        }
     files = prepared.input.files
     counts = [info.num_rows for info in files]
     known = None not in counts
@@ -84,7 +100,7 @@ def _input(prepared: Prepared) -> dict[str, Any]:
         "read_by_one_worker": [
             info.path for info in files if getattr(info, "is_sequential", False)
         ],
-        "columns": {field.name: str(field.type) for field in prepared.input.schema},
+        "columns": columns,
     }
 
 
@@ -118,11 +134,23 @@ def _accepted(feature: Feature) -> str:
 
 
 def _output(prepared: Prepared, number: int) -> dict[str, Any]:
-    layout = prepared.layouts[number]
+    sink = prepared.job.sinks[number]
+    columns = columns_found(prepared.output_schemas[number])
+    if isinstance(sink, BigQuerySink):
+        return {"path": sink.path, **table_found(prepared.targets, sink), "columns": columns}
+    assert isinstance(sink, FilesSink)  # the job was checked
+    layout = layout_of(prepared.layouts, sink)
+    files = "one file" if layout.is_one_file else f"part-*{layout.extension}"
+    return {"path": layout.output, "files": files, "columns": columns}
+
+
+def table_found(targets: Sequence[Target], sink: BigQuerySink) -> dict[str, Any]:
+    """What a check says of a table that rows go to."""
+    target = next(target for target in targets if str(target.table) == sink.table)
     return {
-        "path": layout.output,
-        "files": "one file" if layout.is_one_file else f"part-*{layout.extension}",
-        "columns": columns_found(prepared.output_schemas[number]),
+        "table": "is made" if target.is_new else "is there",
+        "write": sink.write,
+        "new_columns": list(target.new_columns),
     }
 
 

@@ -10,10 +10,13 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from scoreline.transforms.output_columns import ROW_ID
 
 from .build_stream import build_stream
-from .check import columns_found, model_found, runner_found, workers_found
+from .check import columns_found, model_found, runner_found, table_found, workers_found
 from .fused import check_fused
-from .job import FilesSink, Job, PubSubDeadLetters
+from .job import Job
+from .job_bigquery import BigQuerySink
+from .job_files import FilesSink
 from .launch import beam_options
+from .places import dead_letters_output, layout_of
 from .run_folder import new_run_id
 from .runner_profiles import DATAFLOW, RunnerProfile
 from .stream import prepare_stream, stream_profile
@@ -50,9 +53,7 @@ def check_stream_job(job: Job, beam_flags: Sequence[str]) -> dict[str, Any]:
         "max_latency_secs": job.max_latency_secs,
         "model": model_found(prepared.model, prepared.contract),
         "outputs": [_output(prepared, number) for number in range(len(job.sinks))],
-        "dead_letters": f"pubsub://{job.dead_letters.topic}"
-        if isinstance(job.dead_letters, PubSubDeadLetters)
-        else layout.dead_letter_path,
+        "dead_letters": dead_letters_output(job, prepared.layouts),
         "max_dead_letter_ratio": job.dead_letters.max_ratio,
         "reports": layout.run_root,
         "notes": [*_notes(prepared), *found["notes"], *_on_the_runner(job, profile)],
@@ -100,11 +101,12 @@ def _in_hand(prepared: PreparedStream) -> dict[str, Any]:
 def _output(prepared: PreparedStream, number: int) -> dict[str, Any]:
     sink = prepared.job.sinks[number]
     columns = columns_found(prepared.output_schemas[number])
+    if isinstance(sink, BigQuerySink):
+        return {"path": sink.path, **table_found(prepared.targets, sink), "columns": columns}
     if isinstance(sink, FilesSink):
-        layouts = [layout for layout in prepared.layouts if layout.output == sink.path]
         return {
             "path": sink.path,
-            "files": f"part-*{layouts[0].extension}",
+            "files": f"part-*{layout_of(prepared.layouts, sink).extension}",
             "flush_secs": prepared.source.bundle_secs,
             "columns": columns,
         }
@@ -124,9 +126,11 @@ def _read_as_text(prepared: PreparedStream) -> list[str]:
 def _notes(prepared: PreparedStream) -> Iterator[str]:
     """What fits, and may still not be what was meant."""
     spec, found = prepared.job.messages_source, prepared.found
-    emulator = os.environ.get("PUBSUB_EMULATOR_HOST")
-    if emulator:
-        yield f"PUBSUB_EMULATOR_HOST is set: this is the emulator at {emulator}, not the service"
+    for name in ("PUBSUB_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST"):
+        if name == "BIGQUERY_EMULATOR_HOST" and not prepared.targets:
+            continue
+        if emulator := os.environ.get(name):
+            yield f"{name} is set: this is the emulator at {emulator}, not the service"
     if found.topic == _DELETED:
         yield "the subscription's topic was deleted: nothing new will come"
     names = _read_as_text(prepared)

@@ -269,10 +269,15 @@ def _refuse_flags(job: "Job", flags: Flags) -> None:
     """Raises UsageError for a flag that this kind of job cannot make use of."""
     if job.is_stream and flags["overwrite"]:
         raise UsageError("--overwrite: a stream adds to what is there; leave the flag out")
+    if flags["overwrite"] and not job.has_files:
+        raise UsageError(
+            "--overwrite: it replaces files, and the job writes none; rows of a table are replaced "
+            "with --write truncate (sinks.N.write)"
+        )
     for name in ("status_secs", "metrics_port"):
         if not job.is_stream and flags.get(name) is not None:
             flag = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{flag}: the job reads files; {flag} is for a stream")
+            raise UsageError(f"{flag}: the job reads stored data; {flag} is for a stream")
 
 
 def _settle(

@@ -7,8 +7,9 @@ from pathlib import PurePosixPath
 from scoreline.transforms.storage import is_local
 
 from .errors import UsageError
-from .job import FilesSink, Job
-from .preflight import layouts_of
+from .job import Job
+from .job_files import FilesSink
+from .places import layouts_of
 from .runner_profiles import DATAFLOW, RunnerProfile, Setting, given_flags, settled
 
 _ACKNOWLEDGED = "when Dataflow has stored what the first fused stage gave"

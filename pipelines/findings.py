@@ -7,29 +7,47 @@ _SHOWN_COLUMNS = 12
 
 def findings_text(found: dict[str, Any]) -> str:
     """Turns what a check found into lines."""
-    return "\n".join(_stream(found) if found.get("mode") == "streaming" else _files(found))
+    return "\n".join(_stream(found) if found.get("mode") == "streaming" else _stored(found))
 
 
-def _files(found: dict[str, Any]) -> list[str]:
+def _stored(found: dict[str, Any]) -> list[str]:
     given, model = found["input"], found["model"]
-    rows = "rows not counted yet" if given["rows"] is None else _many(given["rows"], "row")
-    lines = [
-        f"input      {_many(given['files'], given['format'] + ' file')}, {rows}, "
-        f"{_many(given['bytes'], 'byte')}, in {_many(given['splits'], 'split')}",
-        *_columns(given["columns"]),
-        *_sequential(given["read_by_one_worker"]),
-        *_model(model),
-    ]
+    lines = [*(_table(given) if "table" in given else _files(given)), *_model(model)]
     for output in found["outputs"]:
-        lines.append(f"output     {output['path']} ({output['files']})")
+        lines.append(f"output     {output['path']} ({_how(output)})")
         lines += _columns(output["columns"])
     return [
         *lines,
         *_places(found),
         *_runner(found),
         *(f"note       {note}" for note in found["notes"]),
-        "nothing was read but heads, and nothing was written: the job can start.",
+        "nothing was read but heads, and nothing was written: the job can start."
+        if "files" in given
+        else "no row was read, and nothing was written: the job can start.",
     ]
+
+
+def _files(given: dict[str, Any]) -> list[str]:
+    return [
+        f"input      {_many(given['files'], given['format'] + ' file')}, {_rows(given['rows'])}, "
+        f"{_many(given['bytes'], 'byte')}, in {_many(given['splits'], 'split')}",
+        *_columns(given["columns"]),
+        *_sequential(given["read_by_one_worker"]),
+    ]
+
+
+def _table(given: dict[str, Any]) -> list[str]:
+    size = given["bytes"]
+    scanned = "bytes to scan not known" if size is None else f"{_many(size, 'byte')} to scan"
+    where = f", where {given['row_filter']}" if given["row_filter"] else ""
+    return [
+        f"input      {given['table']}{where}, {_rows(given['rows'])}, {scanned}",
+        *_columns(given["columns"]),
+    ]
+
+
+def _rows(rows: int | None) -> str:
+    return "rows not counted yet" if rows is None else _many(rows, "row")
 
 
 def _stream(found: dict[str, Any]) -> list[str]:
@@ -112,8 +130,14 @@ def _end(idle_secs: float | None) -> str:
 
 
 def _how(output: dict[str, Any]) -> str:
-    if "files" in output:
+    if "table" in output:
+        rows = "rows are added" if output["write"] == "append" else "all its rows are replaced"
+        added = f", new columns: {', '.join(output['new_columns'])}" * bool(output["new_columns"])
+        return f"the table {output['table']}, {rows}{added}"
+    if "flush_secs" in output:
         return f"{output['files']}, a file each {output['flush_secs']:g} s"
+    if "files" in output:
+        return str(output["files"])
     return f"attributes {', '.join(output['attributes'])}"
 
 

@@ -8,10 +8,11 @@ from scoreline.models.contract import Contract
 from scoreline.models.errors import ContractError
 
 from .inputs import Input
-from .job import FilesSource
+from .job import StoredSource
+from .job_files import FilesSource
 
 
-def check_fit(contract: Contract, input_: Input, source: FilesSource, model_name: str) -> None:
+def check_fit(contract: Contract, input_: Input, source: StoredSource, model_name: str) -> None:
     """Checks the columns of an input against a model's contract.
 
     Raises:
@@ -27,11 +28,12 @@ def check_fit(contract: Contract, input_: Input, source: FilesSource, model_name
     contract.check(input_.schema, model_name)
 
 
-def _fix(missing: list[str], contract: Contract, input_: Input, source: FilesSource) -> str:
+def _fix(missing: list[str], contract: Contract, input_: Input, source: StoredSource) -> str:
     left_out = [name for name in missing if name in input_.left_out]
     if left_out:
         return f"The input has {left_out}: add them to --columns (source.columns)."
-    if input_.format == "csv" and source.csv.header and _are_data(input_.schema.names):
+    has_header = isinstance(source, FilesSource) and source.csv.header
+    if input_.format == "csv" and has_header and _are_data(input_.schema.names):
         return (
             "That looks like a row, not like names: if the files have no header line, name their "
             "columns with --csv-header A,B,... (source.csv.header: false and source.csv.names)."

@@ -31,6 +31,7 @@ def score_parser() -> argparse.ArgumentParser:
     _add_output_flags(data)
     _add_dead_letter_flags(data)
     _add_overwrite_flag(data)
+    _add_table_flags(parser.add_argument_group("tables, for what reads or writes BigQuery"))
     _add_message_flags(parser.add_argument_group("messages, for what reads a subscription"))
     _add_model_flags(parser.add_argument_group("model"))
     _add_trust_flags(parser.add_argument_group("trust"))
@@ -116,8 +117,9 @@ def _add_input_flags(group: Any) -> None:
         action="append",
         metavar="PATH",
         required=True,
-        help="file, glob or folder; may be given several times; or, as a stream that runs until "
-        "it is stopped, pubsub://projects/P/subscriptions/S",
+        help="file, glob or folder; may be given several times; or a table, "
+        "bq://project.dataset.table; or, as a stream that runs until it is stopped, "
+        "pubsub://projects/P/subscriptions/S",
     )
     group.add_argument(
         "--input-format",
@@ -141,8 +143,8 @@ def _add_output_flags(group: Any) -> None:
         "--output",
         metavar="PATH",
         required=True,
-        help="folder for the predictions, or one file such as out.parquet or out.csv; or, from a "
-        "subscription, pubsub://projects/P/topics/T",
+        help="folder for the predictions, or one file such as out.parquet or out.csv; or a table, "
+        "bq://project.dataset.table; or, from a subscription, pubsub://projects/P/topics/T",
     )
     group.add_argument(
         "--output-format",
@@ -165,8 +167,8 @@ def _add_dead_letter_flags(group: Any) -> None:
     group.add_argument(
         "--dead-letters",
         metavar="PATH",
-        help="folder or .parquet file for rejected rows; or, from a subscription, "
-        "pubsub://projects/P/topics/T (default: OUTPUT/_dead_letters)",
+        help="folder or .parquet file for rejected rows; or a table, bq://project.dataset.table; "
+        "or, from a subscription, pubsub://projects/P/topics/T (default: OUTPUT/_dead_letters)",
     )
     group.add_argument(
         "--max-dead-letter-ratio",
@@ -196,6 +198,41 @@ def _add_csv_flags(group: Any) -> None:
         "--csv-newlines-in-values",
         action="store_true",
         help="quoted CSV fields may hold line breaks; each file is then read by one worker",
+    )
+
+
+def _add_table_flags(group: Any) -> None:
+    """Their defaults are the job's: one that is given for something else is refused."""
+    group.add_argument(
+        "--row-filter", metavar="SQL", help="read only rows of the table for which this is true"
+    )
+    group.add_argument(
+        "--write",
+        choices=("append", "truncate"),
+        metavar="HOW",
+        help="whether rows are added, or replace all that the table holds (default: append)",
+    )
+    group.add_argument(
+        "--partition-by",
+        metavar="COLUMN",
+        help="if the table has to be made: a column of dates or times to partition it by, daily",
+    )
+    group.add_argument(
+        "--cluster-by",
+        type=_names,
+        metavar="A,B",
+        help="if the table has to be made: columns to sort its stored rows by",
+    )
+    group.add_argument(
+        "--expiration-days",
+        type=_days,
+        metavar="N",
+        help="if the table has to be made: for how long its rows are kept (default: for ever)",
+    )
+    group.add_argument(
+        "--allow-new-columns",
+        action="store_true",
+        help="add nullable columns that the table lacks",
     )
 
 
@@ -398,12 +435,20 @@ def _port(text: str) -> int:
 
 
 def _secs(text: str) -> float:
+    return _above_zero(text, "seconds")
+
+
+def _days(text: str) -> float:
+    return _above_zero(text, "days")
+
+
+def _above_zero(text: str, unit: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected seconds, more than 0, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected {unit}, more than 0, got {text!r}")
     return value
 
 

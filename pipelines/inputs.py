@@ -1,7 +1,9 @@
-"""The input of a job: its files, their format, and the columns that the job sees."""
+"""The input of a job: its files or its table, and the columns that the job sees."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
@@ -18,33 +20,46 @@ from scoreline.transforms.text_files import TextInfo
 
 from .errors import UsageError
 from .heads import read_heads
-from .job import CsvSpec, FilesSource
+from .job import StoredSource
+from .job_bigquery import BigQuerySource
+from .job_files import CsvSpec
 from .near import near_file, near_name
+from .tables import asked
+
+if TYPE_CHECKING:
+    from scoreline.transforms.bigquery_input import TableInfo
 
 _PROBED_FILES = 16  # of so many files a look at the first rows tells text from numbers
 
 
 @dataclass(frozen=True)
 class Input:
-    """The files of a job and the columns that the job sees.
+    """What a job reads, and the columns that it sees.
 
     Attributes:
-        format: of all files.
+        format: of all files; `bigquery` for a table or what a query gives.
         files: what each says of itself, in the order in which they are read.
         schema: the columns as the job names them.
         file_names: the name of each column in the files, by the job's name for it.
         left_out: the columns of the files that the job does not read.
+        table: the table that is read instead of files, until it is opened.
     """
 
-    format: FileFormat
+    format: FileFormat | Literal["bigquery"]
     files: tuple[FileInfo, ...]
     schema: pa.Schema
     file_names: dict[str, str]
     left_out: tuple[str, ...] = ()
+    table: "TableInfo | None" = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its pieces are known."""
+        return self.table is None
 
 
-def inspect_input(source: FilesSource, contract: Contract, removes: Sequence[str] = ()) -> Input:
-    """Reads the heads of all files that a source names.
+def inspect_input(source: StoredSource, contract: Contract, removes: Sequence[str] = ()) -> Input:
+    """Reads the heads of all files that a source names, or asks for a table's columns.
 
     Args:
         source: of the job.
@@ -55,6 +70,8 @@ def inspect_input(source: FilesSource, contract: Contract, removes: Sequence[str
         UsageError: no such file, formats that are not clear or differ, columns that do not fit.
         UnreadableFileError: a file that is not what its name says.
     """
+    if isinstance(source, BigQuerySource):
+        return _inspect_table(source)
     paths = list(dict.fromkeys(path for pattern in source.path for path in _match(pattern)))
     _check_is_not_output(paths, removes)
     format_ = source.format or _common_format(paths)
@@ -64,12 +81,59 @@ def inspect_input(source: FilesSource, contract: Contract, removes: Sequence[str
     except SchemaMismatchError as error:
         raise UsageError(str(error)) from None
     _check_names(files[0])
-    names = files[0].schema.names
-    file_names = _file_names(source, names)
+    file_names = _file_names(source, files[0].schema.names)
     files = _typed(files, contract, file_names)
-    fields = [files[0].schema.field(name).with_name(new) for new, name in file_names.items()]
-    left_out = [name for name in names if name not in file_names.values()]
-    return Input(format_, tuple(files), pa.schema(fields), file_names, tuple(left_out))
+    schema, left_out = _seen(files[0].schema, file_names)
+    return Input(format_, tuple(files), schema, file_names, left_out)
+
+
+def _seen(schema: pa.Schema, file_names: dict[str, str]) -> tuple[pa.Schema, tuple[str, ...]]:
+    """The columns as the job names them, and those that it does not read."""
+    fields = [schema.field(name).with_name(new) for new, name in file_names.items()]
+    read = set(file_names.values())
+    return pa.schema(fields), tuple(name for name in schema.names if name not in read)
+
+
+def _inspect_table(source: BigQuerySource) -> Input:
+    from scoreline.transforms.bigquery.names import TableName
+    from scoreline.transforms.bigquery_input import inspect_query, inspect_table
+
+    with asked(f"--input bq://{source.table}" if source.table else "source.query"):
+        if source.table is not None:
+            info = inspect_table(TableName.parse(source.table), source.row_filter)
+        else:
+            assert source.query is not None  # the job was checked
+            info = inspect_query(source.query, source.temp_dataset)
+    _check_names(info)
+    file_names = _file_names(source, info.schema.names)
+    schema, left_out = _seen(info.schema, file_names)
+    return Input("bigquery", (), schema, file_names, left_out, info)
+
+
+@contextmanager
+def opened(
+    input_: Input, columns: tuple[str, ...] | None, run_id: str, *, stays: bool
+) -> Iterator[Input]:
+    """The input with all its pieces, which can be read until this ends.
+
+    Args:
+        input_: of a job; one of files is open already.
+        columns: to read of a table, by their names there; all if None.
+        run_id: stands in the names of temporary tables.
+        stays: whether they are left to expire, as somebody else reads them.
+
+    Raises:
+        BigQueryError: the table cannot be read, or the query fails.
+    """
+    if input_.table is None:
+        yield input_
+        return
+    table = input_.table.open(run_id, columns)
+    try:
+        yield replace(input_, files=(table,), table=None)
+    finally:
+        if not stays:
+            table.close()
 
 
 def _check_is_not_output(paths: list[str], removes: Sequence[str]) -> None:
@@ -137,7 +201,7 @@ def _check_names(info: FileInfo) -> None:
         )
 
 
-def _file_names(source: FilesSource, names: Sequence[str]) -> dict[str, str]:
+def _file_names(source: StoredSource, names: Sequence[str]) -> dict[str, str]:
     """The columns to see, by the name that the job gives them."""
     for name in (*(source.columns or ()), *source.rename):
         if name not in names:

@@ -16,14 +16,20 @@ from pydantic import (
 )
 
 from .errors import UsageError
+from .job_bigquery import (
+    BigQueryDeadLetters,
+    BigQuerySink,
+    BigQuerySource,
+    with_dead_letters_table,
+)
 from .job_errors import explain
 from .job_file import hide
+from .job_files import CsvSpec, FilesDeadLetters, FilesSink, FilesSource
 from .job_model import ModelSpec
 from .job_part import Part, Strings
 from .job_resources import ResourcesSpec
 from .near import near_name
 
-FileFormat = Literal["parquet", "json", "csv", "avro"]
 MessageFormat = Literal["json", "csv", "avro", "raw"]
 
 _SUBSCRIPTION = r"projects/[^/]+/subscriptions/[^/]+"
@@ -39,42 +45,6 @@ _TYPES: dict[str, pa.DataType] = {
     "timestamp": pa.timestamp("us", "UTC"),
     "date": pa.date32(),
 }
-
-
-class CsvSpec(Part):
-    """How a CSV file is written."""
-
-    delimiter: str = Field(",", min_length=1, max_length=1, description="Between two fields.")
-    quote: str = Field('"', max_length=1, description="Around a field; empty for none.")
-    header: bool = Field(True, description="Whether the first line holds the columns' names.")
-    names: Strings | None = Field(
-        None, description="The columns' names, where the file has no header."
-    )
-    null_values: Strings = Field(
-        ("", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "NaN", "nan", "None"),
-        description="Spellings of a missing value.",
-    )
-    newlines_in_values: bool = Field(
-        False, description="Whether a quoted field may hold a line break; read by one worker then."
-    )
-
-
-class FilesSource(Part):
-    """Stored files, by paths or globs on any Beam file system."""
-
-    type: Literal["files"] = "files"
-    path: Strings = Field(min_length=1, description="Paths, globs or folders.")
-    format: FileFormat | None = Field(
-        None, description="The files' format; told from their extension if left out."
-    )
-    columns: Strings | None = Field(
-        None, description="The columns to read, by their names in the files; all if left out."
-    )
-    rename: dict[str, str] = Field(
-        default_factory=dict, description="New names: {name in the file: name from here on}."
-    )
-    csv: CsvSpec = Field(default_factory=CsvSpec, description="For the format csv.")
-    limit: int | None = Field(None, ge=1, description="Read at most so many rows, then stop.")
 
 
 class PubSubSource(Part):
@@ -136,28 +106,6 @@ class PubSubSource(Part):
         return types
 
 
-class FilesSink(Part):
-    """Predictions as files: a folder of parts, or one file if the path ends in an extension."""
-
-    type: Literal["files"] = "files"
-    path: str = Field(min_length=1, description="A folder, or one file such as out.parquet.")
-    format: FileFormat | None = Field(
-        None, description="The format; told from the path's extension, else parquet."
-    )
-    keep: Strings | None = Field(
-        None, description="Input columns to write beside the predictions; all if left out."
-    )
-    row_id: bool = Field(
-        False, description="Add a column row_id: which file, which row. A stream always has it."
-    )
-    flush_secs: float | None = Field(
-        None,
-        gt=0,
-        description="In a stream, how long rows are gathered for one file; 1 if left out, 5 on "
-        "Flink.",
-    )
-
-
 class PubSubSink(Part):
     """Predictions as messages of a Pub/Sub topic, a JSON object each."""
 
@@ -173,16 +121,6 @@ class PubSubSink(Part):
         return f"pubsub://{self.topic}"
 
 
-class FilesDeadLetters(Part):
-    """Where rejected rows go, and how many of them a run may have."""
-
-    type: Literal["files"] = "files"
-    path: str | None = Field(None, description="A folder, or one file that ends in .parquet.")
-    max_ratio: float = Field(
-        0.05, ge=0, le=1, description="More dead letters per row end the run with code 3."
-    )
-
-
 class PubSubDeadLetters(Part):
     """Rejected messages as messages of a Pub/Sub topic, with the reason in their attributes."""
 
@@ -196,6 +134,11 @@ class PubSubDeadLetters(Part):
     def path(self) -> None:
         """No files."""
 
+    @property
+    def uri(self) -> str:
+        """How a person names it."""
+        return f"pubsub://{self.topic}"
+
 
 def _type_of(value: Any) -> str:
     """Which of several kinds a part of a job is; files unless it says so."""
@@ -205,13 +148,22 @@ def _type_of(value: Any) -> str:
 
 _BY_TYPE = Discriminator(_type_of)
 Source = Annotated[
-    Annotated[FilesSource, Tag("files")] | Annotated[PubSubSource, Tag("pubsub")], _BY_TYPE
+    Annotated[FilesSource, Tag("files")]
+    | Annotated[PubSubSource, Tag("pubsub")]
+    | Annotated[BigQuerySource, Tag("bigquery")],
+    _BY_TYPE,
 ]
+StoredSource = FilesSource | BigQuerySource
 Sink = Annotated[
-    Annotated[FilesSink, Tag("files")] | Annotated[PubSubSink, Tag("pubsub")], _BY_TYPE
+    Annotated[FilesSink, Tag("files")]
+    | Annotated[PubSubSink, Tag("pubsub")]
+    | Annotated[BigQuerySink, Tag("bigquery")],
+    _BY_TYPE,
 ]
 DeadLetters = Annotated[
-    Annotated[FilesDeadLetters, Tag("files")] | Annotated[PubSubDeadLetters, Tag("pubsub")],
+    Annotated[FilesDeadLetters, Tag("files")]
+    | Annotated[PubSubDeadLetters, Tag("pubsub")]
+    | Annotated[BigQueryDeadLetters, Tag("bigquery")],
     _BY_TYPE,
 ]
 
@@ -242,6 +194,11 @@ class Job(Part):
 
     _variables: dict[str, str] = PrivateAttr(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _dead_letters_beside(cls, values: Any) -> Any:
+        return with_dead_letters_table(values)
+
     @field_validator("sinks")
     @classmethod
     def _distinct(cls, sinks: tuple[Sink, ...]) -> tuple[Sink, ...]:
@@ -251,6 +208,7 @@ class Job(Part):
 
     @model_validator(mode="after")
     def _can_be_combined(self) -> "Job":
+        _check_tables(self)
         if self.is_stream:
             _check_stream(self)
         else:
@@ -263,9 +221,9 @@ class Job(Part):
         return isinstance(self.source, PubSubSource)
 
     @property
-    def files_source(self) -> FilesSource:
+    def stored_source(self) -> StoredSource:
         """The source of a job that is no stream."""
-        assert isinstance(self.source, FilesSource)
+        assert not isinstance(self.source, PubSubSource)
         return self.source
 
     @property
@@ -273,6 +231,17 @@ class Job(Part):
         """The source of a stream."""
         assert isinstance(self.source, PubSubSource)
         return self.source
+
+    @property
+    def home(self) -> FilesSink | BigQuerySink | None:
+        """The sink beside which run folders and dead letters go, unless they are named places."""
+        return next((sink for sink in self.sinks if not isinstance(sink, PubSubSink)), None)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether predictions or rejected rows go to files."""
+        kinds = (FilesSink, FilesDeadLetters)
+        return any(isinstance(place, kinds) for place in (*self.sinks, self.dead_letters))
 
     @property
     def fingerprint(self) -> str:
@@ -293,15 +262,23 @@ def _check_batch(job: Job) -> None:
     for number, sink in enumerate(job.sinks):
         if isinstance(sink, PubSubSink):
             raise ValueError(
-                f"sinks.{number}: a job that reads files writes files; expected type files, got "
-                "pubsub. Only what reads a subscription can publish."
+                f"sinks.{number}: a job that reads stored data writes files or tables; expected "
+                "type files or bigquery, got pubsub. Only what reads a subscription can publish."
             )
     if isinstance(job.dead_letters, PubSubDeadLetters):
-        raise ValueError("dead_letters: a job that reads files writes files; got type pubsub")
+        raise ValueError(
+            "dead_letters: a job that reads stored data writes files or tables; got type pubsub"
+        )
 
 
 def _check_stream(job: Job) -> None:
-    if any(isinstance(sink, FilesSink) for sink in job.sinks):
+    for number, sink in enumerate(job.sinks):
+        if isinstance(sink, BigQuerySink) and sink.write == "truncate":
+            raise ValueError(
+                f"sinks.{number}.write: a stream adds to what is there; expected append, got "
+                "truncate"
+            )
+    if job.home is not None:
         return
     if job.report.path is None:
         raise ValueError(
@@ -312,6 +289,30 @@ def _check_stream(job: Job) -> None:
         raise ValueError(
             "dead_letters: a topic has no folder for rejected rows: give --dead-letters FOLDER or "
             "pubsub://projects/PROJECT/topics/NAME (dead_letters)"
+        )
+
+
+def _check_tables(job: Job) -> None:
+    """No table is read and written, or has rows of two kinds; rejected rows have a place."""
+    dead_letters = job.dead_letters
+    source = job.source.table if isinstance(job.source, BigQuerySource) else None
+    tables = [sink.table for sink in job.sinks if isinstance(sink, BigQuerySink)]
+    if isinstance(dead_letters, BigQueryDeadLetters):
+        if dead_letters.table is None:
+            raise ValueError("dead_letters.table: missing; the first sink is no table to name one")
+        if dead_letters.table in tables:
+            raise ValueError(
+                f"dead_letters: the predictions go to {dead_letters.uri}, and whoever reads them "
+                "would take dead letters for predictions: expected a table of their own"
+            )
+        tables.append(dead_letters.table)
+    if source in tables:
+        raise ValueError(f"the job reads bq://{source} and writes to it: expected another table")
+    is_homeless = isinstance(dead_letters, FilesDeadLetters) and dead_letters.path is None
+    if is_homeless and isinstance(job.home, BigQuerySink):
+        raise ValueError(
+            "dead_letters: a table has no folder for rejected rows: give --dead-letters FOLDER "
+            "(dead_letters.path), or leave the type out: they go to a table beside it then"
         )
 
 

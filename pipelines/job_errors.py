@@ -26,6 +26,7 @@ _EXPECTED = {
     "string_too_short": "a string that is not empty",
     "string_too_long": "at most {max_length} character",
     "too_short": "a list that is not empty",
+    "too_long": "a list of at most {max_length}",
 }
 
 _FORMS = {
@@ -33,8 +34,10 @@ _FORMS = {
     "min_ram": "an amount with its unit, such as 16GB",
     "subscription": "projects/PROJECT/subscriptions/NAME",
     "topic": "projects/PROJECT/topics/NAME",
+    "table": "PROJECT.DATASET.TABLE",
+    "temp_dataset": "PROJECT.DATASET",
 }
-_KINDS = ("files", "pubsub")
+_KINDS = ("files", "pubsub", "bigquery")
 _OF_SEVERAL_KINDS = ("source", "dead_letters")
 
 

@@ -2,7 +2,9 @@
 
 from scoreline.transforms.storage import absolute, exists
 
-from .job import FilesDeadLetters, FilesSink, FilesSource, Job
+from .job import Job
+from .job_files import FilesDeadLetters, FilesSink, FilesSource
+from .places import default_report
 
 
 def with_absolute_paths(job: Job) -> Job:
@@ -17,8 +19,9 @@ def with_absolute_paths(job: Job) -> Job:
     if isinstance(job.dead_letters, FilesDeadLetters) and job.dead_letters.path is not None:
         path = absolute(job.dead_letters.path)
         changes["dead_letters"] = job.dead_letters.model_copy(update={"path": path})
-    if job.report.path is not None:
-        changes["report"] = job.report.model_copy(update={"path": absolute(job.report.path)})
+    report = job.report.path or default_report(job)
+    if report is not None:
+        changes["report"] = job.report.model_copy(update={"path": absolute(report)})
     return job.model_copy(update=changes)
 
 

@@ -3,6 +3,7 @@
 import gc
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from scoreline.models.model import ModelInfo
 from scoreline.transforms import CommitPlan
 from scoreline.transforms.commit import REPORT
-from scoreline.transforms.layout import FileLayout
+from scoreline.transforms.layout import FileLayout, FilelessLayout
 from scoreline.transforms.storage import join, read_json, write_text
 
 from .build import build
@@ -31,12 +32,14 @@ from .errors import UsageError
 from .failure import RunFailedError, explain
 from .job import Job, as_yaml
 from .job_paths import with_absolute_paths
-from .preflight import Prepared, check, check_places, layouts_of
+from .places import check_places, check_report, dead_letters_table, layouts_of, places_of
+from .preflight import Prepared, check, reading
 from .run_folder import Claim, Claims, new_run_id, recover
 from .runner_preflight import check_runner
 from .runner_profiles import DATAFLOW, ENGINES, IN_PROCESS, RunnerProfile, ignored
 from .schemes import check_schemes
 from .stop import undo_on_signals
+from .tables import TableClaim
 
 
 def run(
@@ -58,6 +61,7 @@ def run(
     run_id = new_run_id()
     options = beam_options([*beam_flags, *engine_flags(profile, run_id)])
     check_schemes(job)
+    check_report(job, profile)
     layouts = layouts_of(job)
     for layout in layouts:
         check_places(layout)
@@ -70,9 +74,10 @@ def run(
     removes = [path for files in existing for path in files]
     prepared = check(job, removes)
     plan = _plan(prepared, run_id, tuple(removes), profile.runner)
-    claims = Claims(
-        [Claim(layout, plan.run_id, files) for layout, files in zip(layouts, existing, strict=True)]
-    )
+    outputs = [
+        Claim(layout, plan.run_id, files) for layout, files in zip(layouts, existing, strict=True)
+    ]
+    claims = Claims([*outputs, TableClaim(prepared.targets, plan.run_id, plan.run_folder)])
     if profile.runner == DATAFLOW:
         from .submit import submit_batch  # Google's client is slow to import
 
@@ -145,13 +150,15 @@ def _run_claimed(
     try:
         claim.take()
         write_text(join(plan.run_folder, "job.yaml"), as_yaml(prepared.job))
-        _run_pipeline(prepared, plan, options, engine, display)
+        with reading(prepared, plan.run_id) as opened:
+            planned = replace(plan, planned=opened.planned)
+            _run_pipeline(opened, planned, options, engine, display)
         report = read_json(join(plan.run_folder, REPORT))
     except (UsageError, KeyboardInterrupt):
         claim.undo()
         raise
     except Exception as error:  # whatever a worker, a disk or a service raised
-        cause = explain(error, plan.layout.output)
+        cause = explain(error, plan.places[0].output)
         raise RunFailedError(f"{cause}\n{_sentence(claim.undo())}") from error
     claim.release()
     return report
@@ -199,8 +206,11 @@ def check_output(layout: FileLayout, existing: list[str], *, overwrite: bool) ->
     check_foreign(layout)
     if existing and not overwrite:
         more = f" and {len(existing) - 1} more" if existing[1:] else ""
+        flag, path = "--output", layout.output
+        if isinstance(layout, FilelessLayout):
+            flag, path = "--dead-letters", layout.dead_letter_path
         raise UsageError(
-            f"--output {layout.output} exists: {existing[0]}{more}. Choose another --output, or "
+            f"{flag} {path} exists: {existing[0]}{more}. Choose another {flag}, or "
             "replace what is there with --overwrite."
         )
 
@@ -219,10 +229,12 @@ def _plan(prepared: Prepared, run_id: str, removes: tuple[str, ...], runner: str
     job, info = prepared.job, prepared.model.info
     return CommitPlan(
         run_id=run_id,
-        layouts=prepared.layouts,
+        home=prepared.layouts[0],
+        places=places_of(job, prepared.layouts, run_id),
+        dead_letters=dead_letters_table(job) or prepared.layouts[0],
         fingerprint=job.fingerprint,
         removes=removes,
-        planned=_planned(prepared),
+        planned=prepared.planned,
         max_dead_letter_ratio=job.dead_letters.max_ratio,
         output_schemas=prepared.output_schemas,
         report=_report_head(job, info, runner),
@@ -239,7 +251,7 @@ def _report_head(job: Job, info: ModelInfo, runner: str) -> dict[str, Any]:
         "job": job.hide(job.name),
         "runner": "DirectRunner" if runner in IN_PROCESS else runner,
         "started_at": datetime.now(UTC).isoformat(),
-        "limit": job.files_source.limit,
+        "limit": job.stored_source.limit,
         "model": model_report(job, info),
         # The job learns where it runs when it runs there.
         **({"submitted": dict.fromkeys(REPORTED)} if runner == DATAFLOW else {}),
@@ -255,13 +267,4 @@ def model_report(job: Job, info: ModelInfo) -> dict[str, Any]:
         "format": info.format,
         "uri": job.hide(info.uri),
         "notes": [job.hide(note) for note in info.notes],
-    }
-
-
-def _planned(prepared: Prepared) -> dict[int, int]:
-    """The rows of each split, where they are known before they are read."""
-    return {
-        split.number: min(rows, prepared.job.files_source.limit or rows)
-        for split in prepared.splits
-        if (rows := split.num_rows) is not None
     }

@@ -1,8 +1,8 @@
 """Everything that is checked before a job starts; nothing is written here."""
 
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,18 +15,21 @@ from scoreline.models.model import Model, ModelRef, is_code, load_model, pinned
 from scoreline.models.restrict import Rule, restrict
 from scoreline.models.tensors import shape_of
 from scoreline.models.trust import Trust
-from scoreline.transforms.file_formats import PART_EXTENSIONS, format_of
-from scoreline.transforms.layout import EXTENSION, FileLayout
+from scoreline.transforms.file_formats import format_of
+from scoreline.transforms.layout import FileLayout
 from scoreline.transforms.output_columns import ROW_ID
 from scoreline.transforms.splits import Split, plan_splits
-from scoreline.transforms.storage import exists, is_local, join
+from scoreline.transforms.storage import exists, is_local
 
 from .errors import UsageError
 from .fit import check_fit, input_columns
-from .inputs import Input, inspect_input
-from .job import FilesSink, Job, PubSubSink, Sink
+from .inputs import Input, inspect_input, opened
+from .job import Job, PubSubSink, Sink
+from .job_files import FilesSink
 from .job_model import ColumnSpec
 from .near import near_file, near_name
+from .places import layouts_of
+from .tables import Target, find_targets
 
 _FLAG = "--features"
 
@@ -42,9 +45,10 @@ class Prepared:
         handler: for RunInference.
         contract: what `Conform` checks; empty where `preprocess` makes the features.
         input: its files and columns.
-        splits: of the input, in order.
+        splits: of the input, in order; of a table, only when the run has begun to read it.
         columns: the input columns to read, by their names in the files; all if None.
         output_schemas: of the predictions, for each sink.
+        targets: the tables that the job writes to.
     """
 
     job: Job
@@ -56,83 +60,17 @@ class Prepared:
     splits: tuple[Split, ...]
     columns: tuple[str, ...] | None
     output_schemas: tuple[pa.Schema, ...]
+    targets: tuple[Target, ...] = ()
 
-
-def layouts_of(job: Job) -> tuple[FileLayout, ...]:
-    """Where a job's files go; dead letters and run folders go with the first sink.
-
-    Raises:
-        UsageError: they would lie among each other, or a name and a format do not fit.
-    """
-    sinks = [sink for sink in job.sinks if isinstance(sink, FilesSink)]
-    try:
-        if not sinks:
-            return (_layout_without_files(job),)
-        first = _layout(sinks[0], job.dead_letters.path, job.report.path)
-        return first, *(_layout(sink, None, first.run_root) for sink in sinks[1:])
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _layout_without_files(job: Job) -> FileLayout:
-    """Where a stream whose predictions all go to topics has its dead letters and its heartbeat.
-
-    Nothing is ever written to the output that it names: it is beside the run folders, for what is
-    staged.
-    """
-    report = job.report.path
-    assert report is not None  # the job was checked
-    return FileLayout(join(report, "_topics"), job.dead_letters.path, report)
-
-
-def _layout(sink: FilesSink, dead_letters: str | None, report: str | None) -> FileLayout:
-    named = format_of(sink.path)
-    if named is not None and sink.format not in (None, named):
-        raise UsageError(
-            f"the output {sink.path} is one file of the format {named}, but the format "
-            f"{sink.format} was asked for: leave one of the two out."
-        )
-    return FileLayout(sink.path, dead_letters, report, PART_EXTENSIONS[sink.format or "parquet"])
-
-
-def check_places(layout: FileLayout) -> None:
-    """Checks that each place can be what its name says, a folder or one file, and be written to.
-
-    Raises:
-        UsageError: a file is where a folder has to be, or the other way round; no right to write.
-    """
-    for flag, path in (
-        ("--output", layout.output),
-        ("--dead-letters", layout.dead_letter_path),
-        ("--report", layout.run_root),
-    ):
-        is_file = format_of(path) is not None and flag != "--report"
-        if not is_local(path):
-            continue
-        if is_file and Path(path).is_dir():
-            raise UsageError(
-                f"{flag} {path} names one file, but there is a folder of that name. Choose a name "
-                f"that ends in no extension of a format for a folder, or a new name."
-            )
-        above = Path(path).parent if is_file else Path(path)
-        blocking = [folder for folder in (above, *above.parents) if folder.is_file()]
-        if blocking:
-            raise UsageError(
-                f"{flag} {path} cannot be a place to write to: {blocking[0]} is a file, not a "
-                f"folder. Choose a folder, or one file whose name ends in {EXTENSION}."
-            )
-        _check_writable(flag, above)
-
-
-def _check_writable(flag: str, folder: Path) -> None:
-    """Local folders only: an object store says it when it is written to."""
-    there = next(
-        place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
-    )
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(
-            f"{flag}: no right to write to {there}. Choose another place, or ask its owner."
-        )
+    @property
+    def planned(self) -> dict[int, int]:
+        """The rows of each split, where they are known before they are read."""
+        limit = self.job.stored_source.limit
+        return {
+            split.number: min(rows, limit or rows)
+            for split in self.splits
+            if (rows := split.num_rows) is not None
+        }
 
 
 def check(job: Job, removes: Sequence[str] = ()) -> Prepared:
@@ -146,7 +84,7 @@ def check(job: Job, removes: Sequence[str] = ()) -> Prepared:
         UsageError, ContractError, UnreadableFileError: the input does not satisfy the job.
         ModelError: the model is unfit.
     """
-    source = job.files_source
+    source = job.stored_source
     model = load(job, lambda: inspect_input(source, Contract(())).schema)
     contract = contract_of(job, model)
     input_ = inspect_input(source, contract, removes)
@@ -155,6 +93,7 @@ def check(job: Job, removes: Sequence[str] = ()) -> Prepared:
     check_fit(contract, input_, source, model.info.name)
     for sink in job.sinks:
         _check_keep(sink.keep, input_.schema)
+    schemas = output_schemas(job, input_.schema, loaded)
     return Prepared(
         job=job,
         layouts=layouts_of(job),
@@ -164,8 +103,26 @@ def check(job: Job, removes: Sequence[str] = ()) -> Prepared:
         input=input_,
         splits=_splits(job, input_),
         columns=_columns(job, model, contract, input_),
-        output_schemas=tuple(output_schemas(job, input_.schema, loaded)),
+        output_schemas=tuple(schemas),
+        targets=find_targets(job, schemas),
     )
+
+
+@contextmanager
+def reading(prepared: Prepared, run_id: str, *, stays: bool = False) -> Iterator[Prepared]:
+    """The job with all splits of its input, which can be read until this ends.
+
+    Of files they are known already. A table is opened here: what is read is what it holds now, and
+    what that takes is removed at the end, unless it stays for a job that goes on by itself.
+
+    Raises:
+        BigQueryError: it cannot be read.
+    """
+    with opened(prepared.input, prepared.columns, run_id, stays=stays) as input_:
+        if input_ is prepared.input:
+            yield prepared
+        else:
+            yield replace(prepared, input=input_, splits=_splits(prepared.job, input_))
 
 
 def contract_of(job: Job, model: Model) -> Contract:
@@ -192,9 +149,12 @@ def handler_of(job: Job, model: Model) -> ColumnarModelHandler:
 
 
 def _splits(job: Job, input_: Input) -> tuple[Split, ...]:
-    """One split where rows have to be counted off, or go to one file."""
-    one_file = any(format_of(sink.path) is not None for sink in job.sinks)
-    single = one_file or job.files_source.limit is not None
+    """One split where rows have to be counted off, or go to one file; none of a closed table."""
+    if not input_.is_open:
+        return ()
+    files = [sink for sink in job.sinks if isinstance(sink, FilesSink)]
+    one_file = any(format_of(sink.path) is not None for sink in files)
+    single = one_file or job.stored_source.limit is not None
     return tuple(plan_splits(input_.files, single=single))
 
 
@@ -258,7 +218,7 @@ def _columns(job: Job, model: Model, contract: Contract, input_: Input) -> tuple
     keeps = [sink.keep for sink in job.sinks]
     takes_all = model.contract.layout == "batch"
     if takes_all or None in keeps or job.model.preprocess or job.model.postprocess:
-        return job.files_source.columns
+        return job.stored_source.columns
     kept = [name for keep in keeps for name in keep or ()]
     wanted = dict.fromkeys([*kept, *contract.names])
     return tuple(input_.file_names[name] for name in wanted) or None

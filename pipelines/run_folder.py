@@ -6,11 +6,12 @@ is removed.
 
 import json
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from scoreline.transforms.commit import HEARTBEAT, INTENT, REPORT, is_closed, roll_forward
 from scoreline.transforms.layout import FileLayout
@@ -271,18 +272,35 @@ class Claim:
         return "nothing was made final; the same command starts anew."
 
 
+class Claimed(Protocol):
+    """Something that a run has for itself while it lives."""
+
+    def take(self) -> None:
+        """Claims it."""
+
+    def hand_over(self, place: Place) -> None:
+        """Leaves it to a job that goes on without this process."""
+
+    def release(self) -> None:
+        """Ends a run that is complete."""
+
+    def undo(self) -> str:
+        """Removes what a run has left that cannot go on; says what is left of it."""
+
+
 class Claims:
-    """A run's places at all of its outputs.
+    """All that a run claims.
 
     Args:
-        claims: one for each output; the first has the run folder.
+        claims: one for each output, of which the first has the run folder; then others, which are
+            taken when the outputs are.
     """
 
-    def __init__(self, claims: list[Claim]):
+    def __init__(self, claims: Sequence[Claimed]):
         self._claims = claims
 
     def take(self) -> None:
-        """Claims all outputs.
+        """Claims all.
 
         Raises:
             UsageError: another run has one of them.

@@ -8,7 +8,8 @@ from apache_beam.io.filesystem import FileSystem
 from scoreline.transforms.storage import is_local
 
 from .errors import UsageError
-from .job import FilesSink, Job
+from .job import Job
+from .job_files import FilesSink
 
 # The module behind a scheme, and what brings it. The one behind gs:// is always installed.
 _NEEDS = {

@@ -4,10 +4,18 @@ from typing import Any
 
 from .errors import UsageError
 
-_PUBSUB = "pubsub://"
+_PUBSUB, _TABLE = "pubsub://", "bq://"
 
-# What one kind of input cannot make use of.
-_OF_FILES = ("columns", "limit")
+# What one kind of input or output cannot make use of.
+_OF_STORED = ("columns", "limit")
+_OF_TABLES = ("row_filter",)
+_OF_OUTPUT_TABLES = (
+    "write",
+    "partition_by",
+    "cluster_by",
+    "expiration_days",
+    "allow_new_columns",
+)
 _OF_MESSAGES = (
     "types",
     "avro_schema",
@@ -43,10 +51,13 @@ def score_values(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _source(flags: dict[str, Any]) -> dict[str, Any]:
-    subscription = _resource(flags["input"][0])
-    if subscription is not None:
-        return _messages(flags, subscription)
+    first = flags["input"][0]
+    if first.startswith(_PUBSUB):
+        return _messages(flags, first.removeprefix(_PUBSUB))
+    if first.startswith(_TABLE):
+        return _table(flags, first.removeprefix(_TABLE))
     _refuse(flags, _OF_MESSAGES, "--input names files", "reads a subscription")
+    _refuse(flags, _OF_TABLES, "--input names files", "reads a table")
     return {
         "type": "files",
         "path": flags["input"],
@@ -58,10 +69,23 @@ def _source(flags: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _table(flags: dict[str, Any], table: str) -> dict[str, Any]:
+    if flags["input"][1:]:
+        raise UsageError("--input: a table is the only input; score the others apart")
+    _refuse(flags, _OF_MESSAGES, "--input names a table", "reads a subscription")
+    _refuse(flags, ("input_format",), "a table has columns, not a format", "reads files")
+    return {
+        "type": "bigquery",
+        "table": table,
+        **{key: flags[key] for key in ("columns", "row_filter", "rename", "limit")},
+    }
+
+
 def _messages(flags: dict[str, Any], subscription: str) -> dict[str, Any]:
     if flags["input"][1:]:
         raise UsageError("--input: a subscription is the only input; score the others apart")
-    _refuse(flags, _OF_FILES, "--input names a subscription", "reads files")
+    _refuse(flags, _OF_STORED, "--input names a subscription", "reads stored data")
+    _refuse(flags, _OF_TABLES, "--input names a subscription", "reads a table")
     return {
         "type": "pubsub",
         "subscription": subscription,
@@ -79,16 +103,19 @@ def _messages(flags: dict[str, Any], subscription: str) -> dict[str, Any]:
 
 
 def _sink(flags: dict[str, Any]) -> dict[str, Any]:
-    topic = _resource(flags["output"])
-    if topic is not None:
+    output = flags["output"]
+    if output.startswith(_TABLE):
+        return _sink_table(flags, output.removeprefix(_TABLE))
+    _refuse(flags, _OF_OUTPUT_TABLES, "--output names no table", "writes to one")
+    if output.startswith(_PUBSUB):
         if flags["output_format"] not in (None, "json"):
             raise UsageError(
                 f"--output-format {flags['output_format']}: a message is one JSON object; leave "
                 "the flag out"
             )
-        return {"type": "pubsub", "topic": topic, "keep": flags["keep"]}
+        return {"type": "pubsub", "topic": output.removeprefix(_PUBSUB), "keep": flags["keep"]}
     return {
-        "path": flags["output"],
+        "path": output,
         "format": flags["output_format"],
         "keep": flags["keep"],
         "row_id": flags["row_id"],
@@ -96,22 +123,32 @@ def _sink(flags: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _sink_table(flags: dict[str, Any], table: str) -> dict[str, Any]:
+    _refuse(flags, ("output_format",), "a table has columns, not a format", "writes files")
+    _refuse(flags, ("flush_secs",), "rows of a table are sent as they come", "writes files")
+    return {
+        "type": "bigquery",
+        "table": table,
+        "keep": flags["keep"],
+        "row_id": flags["row_id"],
+        **_given(flags, "write"),
+        "create": _given(flags, "partition_by", "cluster_by", "expiration_days"),
+        "allow_new_columns": flags["allow_new_columns"],
+    }
+
+
 def _dead_letters(flags: dict[str, Any]) -> dict[str, Any]:
-    topic = _resource(flags["dead_letters"] or "")
-    ratio = flags["max_dead_letter_ratio"]
-    if topic is not None:
-        return {"type": "pubsub", "topic": topic, "max_ratio": ratio}
+    place, ratio = flags["dead_letters"] or "", flags["max_dead_letter_ratio"]
+    if place.startswith(_PUBSUB):
+        return {"type": "pubsub", "topic": place.removeprefix(_PUBSUB), "max_ratio": ratio}
+    if place.startswith(_TABLE):
+        return {"type": "bigquery", "table": place.removeprefix(_TABLE), "max_ratio": ratio}
     return {"path": flags["dead_letters"], "max_ratio": ratio}
 
 
 def _given(flags: dict[str, Any], *names: str) -> dict[str, Any]:
     """The flags that were given: the job has defaults for the others."""
     return {name: flags[name] for name in names if flags[name] is not None}
-
-
-def _resource(uri: str) -> str | None:
-    """What a pubsub:// URI names; None for any other."""
-    return uri.removeprefix(_PUBSUB) if uri.startswith(_PUBSUB) else None
 
 
 def _refuse(flags: dict[str, Any], names: tuple[str, ...], why: str, only: str) -> None:

@@ -39,11 +39,11 @@ from .engine import Engine, WorkersTelemetry
 from .errors import ExitCode, UsageError
 from .failure import RunFailedError, explain
 from .fused import check_fused
-from .job import Job, PubSubDeadLetters, as_yaml
+from .job import Job, as_yaml
 from .job_paths import with_absolute_paths
 from .launch import beam_options, check_foreign, engine_flags, engine_for, model_report
 from .metrics_endpoint import MetricsEndpoint
-from .preflight import check_places, layouts_of
+from .places import check_places, check_report, dead_letters_output, layouts_of
 from .run_folder import Claim, Claims, new_run_id, recover
 from .runner_memory import mend_runner_memory, shorten_bundle_ends
 from .runner_preflight import check_runner
@@ -52,6 +52,7 @@ from .schemes import check_schemes
 from .status import StatusWriter, counts
 from .stop import drain_on_signals, undo_on_signals
 from .stream_preflight import PreparedStream, check_stream
+from .tables import TableClaim
 
 _SETTLE_SECS = 10.0  # what the last acknowledgements get when all else is done
 
@@ -89,7 +90,9 @@ def run_stream(
     options = beam_options([*beam_flags, *engine_flags(profile, run_id)])
     prepared = prepare_stream(job, profile)
     layouts = prepared.layouts
-    claims = Claims([Claim(layout, run_id, [], is_shared=True) for layout in layouts])
+    outputs = [Claim(layout, run_id, [], is_shared=True) for layout in layouts]
+    tables = TableClaim(prepared.targets, run_id, layouts[0].run_folder(run_id))
+    claims = Claims([*outputs, tables])
     for note in _recovered(layouts, job):
         display.note(note)
     TELEMETRY.reset()
@@ -120,6 +123,7 @@ def prepare_stream(job: Job, profile: RunnerProfile) -> PreparedStream:
         UsageError, ContractError, ModelError: it cannot start.
     """
     check_schemes(job)
+    check_report(job, profile)
     _check_layouts(layouts_of(job))
     return check_stream(job, profile.bundle_secs)
 
@@ -207,7 +211,11 @@ class _Stream:
         """Runs it to its end."""
         undo_on_signals(self._stopped_at_once)
         drain_on_signals(self._drain)
-        self.claims.take()
+        try:
+            self.claims.take()
+        except UsageError:
+            self.claims.undo()
+            raise
         write_text(join(self.folder, "job.yaml"), as_yaml(self.prepared.job))
         every_secs = self.watch.status_secs
         status = StatusWriter(self.folder, every_secs, self.head, self.telemetry)
@@ -329,13 +337,12 @@ def _report(
         "ended_at": datetime.fromtimestamp(time.time(), UTC).isoformat(),
         "duration_secs": round(now.elapsed_secs, 3),
         **counts(now),
+        "dead_letter_ratio": ratio,
         "max_dead_letter_ratio": dead_letters.max_ratio,
         "unaccounted": unaccounted,
         "output": prepared.job.sinks[0].path,
         "outputs": [sink.path for sink in prepared.job.sinks],
-        "dead_letters_output": f"pubsub://{dead_letters.topic}"
-        if isinstance(dead_letters, PubSubDeadLetters)
-        else prepared.layouts[0].dead_letter_path,
+        "dead_letters_output": dead_letters_output(prepared.job, prepared.layouts),
         "run_folder": folder,
         "exit_code": FINISHED if fine else LIMIT_BROKEN,
     }

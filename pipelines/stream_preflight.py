@@ -23,9 +23,12 @@ from scoreline.transforms.storage import open_file
 
 from .errors import UsageError
 from .inputs import dialect_of
-from .job import FilesSink, Job, PubSubDeadLetters, PubSubSink, arrow_type
+from .job import Job, PubSubDeadLetters, PubSubSink, arrow_type
 from .job import PubSubSource as SourceSpec
-from .preflight import contract_of, handler_of, layouts_of, load, output_schemas
+from .job_files import FilesSink
+from .places import layouts_of
+from .preflight import contract_of, handler_of, load, output_schemas
+from .tables import Target, find_targets
 
 T = TypeVar("T")
 
@@ -48,6 +51,7 @@ class PreparedStream:
         schema: the columns of a decoded message, as the job names them.
         keeps: the input columns to write, for each sink.
         output_schemas: of the predictions, for each sink.
+        targets: the tables that rows go to.
     """
 
     job: Job
@@ -61,6 +65,7 @@ class PreparedStream:
     schema: pa.Schema
     keeps: tuple[tuple[str, ...], ...]
     output_schemas: tuple[pa.Schema, ...]
+    targets: tuple[Target, ...] = ()
 
 
 def check_stream(job: Job, bundle_secs: float | None = None) -> PreparedStream:
@@ -85,6 +90,7 @@ def check_stream(job: Job, bundle_secs: float | None = None) -> PreparedStream:
     loaded = handler.load_model()
     found = _describe(spec)
     _check_topics(job, found)
+    schemas = output_schemas(_kept(job, keeps), schema, loaded)
     return PreparedStream(
         job=job,
         layouts=layouts_of(job),
@@ -96,7 +102,8 @@ def check_stream(job: Job, bundle_secs: float | None = None) -> PreparedStream:
         reading=_reading(spec, payload, untyped),
         schema=schema,
         keeps=keeps,
-        output_schemas=tuple(output_schemas(_kept(job, keeps), schema, loaded)),
+        output_schemas=tuple(schemas),
+        targets=find_targets(job, schemas),
     )
 
 
@@ -146,7 +153,7 @@ def _kept(job: Job, keeps: tuple[tuple[str, ...], ...]) -> Job:
     """The job with what it means written out: a stream's rows always have a row_id."""
     sinks = []
     for sink, keep in zip(job.sinks, keeps, strict=True):
-        row_id = {"row_id": True} if isinstance(sink, FilesSink) else {}
+        row_id = {} if isinstance(sink, PubSubSink) else {"row_id": True}
         sinks.append(sink.model_copy(update={"keep": keep, **row_id}))
     return job.model_copy(update={"sinks": tuple(sinks)})
 

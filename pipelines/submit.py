@@ -1,6 +1,7 @@
 """Hands a job to Dataflow: a batch job's launcher waits for its report, a stream is left to run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from .engine import Build
 from .errors import ExitCode, UsageError
 from .failure import RunFailedError, explain
 from .job import Job, as_yaml
-from .preflight import Prepared
+from .preflight import Prepared, reading
 from .run_folder import Claims
 from .stop import undo_on_signals
 from .stream_preflight import PreparedStream
@@ -50,12 +51,14 @@ def submit_batch(
         UsageError: workers would lack something; nothing was submitted.
         RunFailedError: the job failed, or could not be submitted.
     """
-    target = _target(prepared.job, prepared, options, beam_flags, plan.run_id, plan.layout)
-    built = partial(build, prepared=prepared, plan=plan, on_dataflow=True)
-    submitted = _submit(target, built, prepared.job, claims, display)
-    if not target.waits:
-        return _left(plan.report, plan.run_id, plan.run_folder, submitted)
-    return _wait(submitted, plan, claims, display)
+    target = _target(prepared.job, prepared, options, beam_flags, plan.run_id, plan.home)
+    with reading(prepared, plan.run_id, stays=not target.waits) as opened:
+        planned = replace(plan, planned=opened.planned)
+        built = partial(build, prepared=opened, plan=planned, on_dataflow=True)
+        submitted = _submit(target, built, prepared.job, claims, display)
+        if not target.waits:
+            return _left(plan.report, plan.run_id, plan.run_folder, submitted)
+        return _wait(submitted, plan, claims, display)
 
 
 def submit_stream(
@@ -165,7 +168,7 @@ def _wait(
         failed = error
     report_path = join(plan.run_folder, REPORT)
     if not exists(report_path):
-        cause = explain(failed or DataflowError("the job left no report"), plan.layout.output)
+        cause = explain(failed or DataflowError("the job left no report"), plan.places[0].output)
         said = f"{cause}\n{submitted.place.url}\n"
         raise RunFailedError(said + _sentence(claims.undo())) from failed
     report = read_json(report_path)

@@ -154,10 +154,7 @@ def _broken(report: dict[str, Any]) -> list[str]:
 
 
 def _is_over(report: dict[str, Any]) -> bool:
-    rows = report["rows"]
-    return bool(
-        rows["read"] and rows["dead_lettered"] / rows["read"] > report["max_dead_letter_ratio"]
-    )
+    return bool(report["dead_letter_ratio"] > report["max_dead_letter_ratio"])
 
 
 def _next(report: dict[str, Any]) -> list[str]:
@@ -165,7 +162,7 @@ def _next(report: dict[str, Any]) -> list[str]:
     rows = report["rows"]
     if not rows["dead_lettered"]:
         return []
-    lines = _look(report["dead_letters_output"])
+    lines = _look(report)
     if _is_over(report):
         ratio = math.ceil(100 * rows["dead_lettered"] / rows["read"]) / 100
         overwrite = "" if _is_stream(report) else "--overwrite "  # a stream goes on where it was
@@ -176,12 +173,23 @@ def _next(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _look(dead_letters: str) -> list[str]:
+def _look(report: dict[str, Any]) -> list[str]:
+    dead_letters = report["dead_letters_output"]
     if dead_letters.startswith("pubsub://"):
         return []  # whoever subscribed to the topic has them
+    if dead_letters.startswith("bq://"):
+        return [_query(dead_letters.removeprefix("bq://"), report["run_id"])]
     where = json.dumps(dead_letters, ensure_ascii=False)
     code = (
         f"import pyarrow.parquet as pq; print(pq.read_table({where}, "
         'columns=["row_id", "error_code", "error_message"]).to_pandas().to_string())'
     )
     return [f"look at them:  python -c {shlex.quote(code)}"]
+
+
+def _query(table: str, run_id: str) -> str:
+    query = (
+        f"SELECT row_id, error_code, error_message FROM `{table}` WHERE run_id = '{run_id}' "
+        "LIMIT 100"
+    )
+    return f"look at them:  bq query --nouse_legacy_sql {shlex.quote(query)}"

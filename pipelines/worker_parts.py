@@ -19,7 +19,8 @@ from scoreline.models.model import ModelInfo, is_code
 from scoreline.models.registry import FORMATS
 
 from .errors import UsageError
-from .job import FilesSink, Job
+from .job import Job
+from .job_files import FilesSink
 from .runner_profiles import given_flags
 from .worker_image import ImageFacts, ImageUnknownError, check_image, describe_image
 

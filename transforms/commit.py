@@ -4,7 +4,6 @@ The intent is the point of no return. Before it, what was staged is debris; afte
 next can do the rest, as often as it takes: every step of `roll_forward` may be repeated.
 """
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,9 +12,9 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from .layout import EXTENSION, FileLayout
-from .merge_parts import merge_parts
-from .part_writer import PartWriter
+from .final_files import dead_letter_moves, prediction_moves
+from .final_tables import make_tables_final, seal
+from .layout import FileLayout
 from .receipts import Account, GatherReceipts, Receipt, add_up
 from .storage import (
     absolute,
@@ -30,6 +29,7 @@ from .storage import (
     write_json,
     write_text,
 )
+from .table_place import TablePlace
 
 INTENT = "commit.json"
 REPORT = "report.json"
@@ -47,7 +47,9 @@ class CommitPlan:
 
     Attributes:
         run_id: the run's name.
-        layouts: where things go, for each output; the first has the dead letters and the report.
+        home: the layout that has the run folder, and the dead letters that are files.
+        places: where predictions go, for each sink: files or a table.
+        dead_letters: where rejected rows go: the files of `home` or a table.
         fingerprint: tells whether another command is the same job.
         removes: final files of an earlier run that this one was told to replace.
         planned: the rows of each split, by its number, where they are known.
@@ -58,7 +60,9 @@ class CommitPlan:
     """
 
     run_id: str
-    layouts: tuple[FileLayout, ...]
+    home: FileLayout
+    places: tuple[FileLayout | TablePlace, ...]
+    dead_letters: FileLayout | TablePlace
     fingerprint: str
     removes: tuple[str, ...]
     planned: dict[int, int]
@@ -67,19 +71,20 @@ class CommitPlan:
     report: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def layout(self) -> FileLayout:
-        """Of the first output, which has the dead letters and the report."""
-        return self.layouts[0]
+    def layouts(self) -> tuple[FileLayout, ...]:
+        """Everything in which files are staged; the first is `home`."""
+        files = [place for place in self.places if isinstance(place, FileLayout)]
+        return tuple(dict.fromkeys([self.home, *files]))
 
     @property
     def run_folder(self) -> str:
         """The folder of the run."""
-        return self.layout.run_folder(self.run_id)
+        return self.home.run_folder(self.run_id)
 
     @property
     def staging(self) -> str:
-        """The folder of the parts that have no final name yet."""
-        return self.layout.staging(self.run_id)
+        """The folder of the dead letters that have no final name yet."""
+        return self.home.staging(self.run_id)
 
 
 class Commit(beam.PTransform[beam.PCollection[Receipt], beam.PCollection[dict[str, Any]]]):
@@ -114,14 +119,12 @@ def commit(plan: CommitPlan, receipts: list[Receipt]) -> dict[str, Any]:
     """Writes the intent, makes everything final, and gives the report."""
     intent_path = join(plan.run_folder, INTENT)
     if not exists(intent_path):  # a retried bundle finds its own
-        account = add_up(receipts, plan.planned, len(plan.layouts))
-        parts = _complete_parts(plan, receipts)
+        account = add_up(receipts, plan.planned, len(plan.places))
+        tables = list(_tables(plan, receipts))
+        for _, parts in tables:
+            seal(parts)
         # Whoever rolls this forward may work in another folder.
-        moves = [
-            tuple(map(absolute, both))
-            for sink, layout in enumerate(plan.layouts)
-            for both in layout.moves(part for part in parts if part.sink == sink)
-        ]
+        moves = [tuple(map(absolute, both)) for both in _moves(plan, receipts)]
         removes = set(map(absolute, plan.removes)) - {target for _, target in moves}
         intent = {
             "run_id": plan.run_id,
@@ -129,6 +132,8 @@ def commit(plan: CommitPlan, receipts: list[Receipt]) -> dict[str, Any]:
             "staging": [absolute(layout.staging(plan.run_id)) for layout in plan.layouts],
             "moves": moves,
             "removes": sorted(removes),
+            "streams": [table.streams(parts) for table, parts in tables],
+            "replaces": [table.replacement for table, _ in tables if table.staging is not None],
             "report": _report(plan, account),
         }
         # A run that is being undone has taken the name: then nothing may become final any more.
@@ -139,12 +144,13 @@ def commit(plan: CommitPlan, receipts: list[Receipt]) -> dict[str, Any]:
 def roll_forward(run_folder: str) -> dict[str, Any]:
     """Does what a run's intent says, from wherever it stopped, and gives the report.
 
-    Old files that are not replaced go first: a reader may miss rows for a moment, but never sees
-    what an old and a new part of one name hold.
+    Tables go first, as only they may refuse it for good. Then old files that are not replaced: a
+    reader may miss rows for a moment, but never sees what an old and a new part of one name hold.
     """
     intent = read_json(join(run_folder, INTENT))
     for name in (INTENT, REPORT, SUCCESS):
         remove_scratch(join(run_folder, name))
+    make_tables_final(intent, run_folder)
     for path in intent["removes"]:
         remove(path)
     for source, target in intent["moves"]:
@@ -166,36 +172,37 @@ def is_closed(run_folder: str) -> bool:
     return not good or exists(join(run_folder, SUCCESS))
 
 
-def _complete_parts(plan: CommitPlan, receipts: list[Receipt]) -> list[Receipt]:
-    """The receipts of parts: at least one of predictions; one of each kind that is one file.
-
-    What is made here gets a name of its own each time: a worker that was given up may still be
-    at it, and the intent names what one of them completed.
-    """
-    parts = [receipt for receipt in receipts if receipt.path is not None]
-    dead = [part for part in parts if part.kind == "dead_lettered"]
-    if len(dead) > 1 and plan.layout.dead_letter_path.endswith(EXTENSION):
-        dead = [merge_parts(dead, _new_part(plan, "dead_lettered", EXTENSION))]
-    predicted = [part for part in parts if part.kind == "predicted"]
-    for sink in range(len(plan.layouts)):
-        dead += _predictions(plan, sink, [part for part in predicted if part.sink == sink])
-    return dead
+def _moves(plan: CommitPlan, receipts: list[Receipt]) -> Iterator[tuple[str, str]]:
+    """(staged path, final path) of all that is files."""
+    if isinstance(plan.dead_letters, FileLayout):
+        yield from dead_letter_moves(plan.dead_letters, plan.run_id, _dead_letters(receipts))
+    for sink, (place, schema) in enumerate(zip(plan.places, plan.output_schemas, strict=True)):
+        if isinstance(place, FileLayout):
+            parts = _predictions(receipts, sink)
+            yield from prediction_moves(place, plan.run_id, parts, schema)
 
 
-def _predictions(plan: CommitPlan, sink: int, parts: list[Receipt]) -> list[Receipt]:
-    layout = plan.layouts[sink]
-    if not parts:
-        path = _new_part(plan, "empty", layout.extension, sink)
-        PartWriter(path, plan.output_schemas[sink]).close()
-        return [Receipt("predicted", 0, 0, path, sink=sink)]
-    if len(parts) > 1 and layout.is_one_file:
-        return [merge_parts(parts, _new_part(plan, "predicted", layout.extension, sink))]
-    return parts
+def _tables(
+    plan: CommitPlan, receipts: list[Receipt]
+) -> Iterator[tuple[TablePlace, list[Receipt]]]:
+    """Each table that rows go to, with the receipts of its streams."""
+    for sink, place in enumerate(plan.places):
+        if isinstance(place, TablePlace):
+            yield place, _predictions(receipts, sink)
+    if isinstance(plan.dead_letters, TablePlace):
+        yield plan.dead_letters, _dead_letters(receipts)
 
 
-def _new_part(plan: CommitPlan, name: str, extension: str, sink: int = 0) -> str:
-    staging = plan.layouts[sink].staging(plan.run_id)
-    return join(staging, f"{name}-{uuid.uuid4().hex}{extension}")
+def _predictions(receipts: list[Receipt], sink: int) -> list[Receipt]:
+    return [each for each in _parts(receipts, "predicted") if each.sink == sink]
+
+
+def _dead_letters(receipts: list[Receipt]) -> list[Receipt]:
+    return _parts(receipts, "dead_lettered")
+
+
+def _parts(receipts: list[Receipt], kind: str) -> list[Receipt]:
+    return [each for each in receipts if each.kind == kind and each.path is not None]
 
 
 def _submission(plan: CommitPlan) -> dict[str, Any]:
@@ -227,11 +234,14 @@ def _report(plan: CommitPlan, account: Account) -> dict[str, Any]:
         "rows_per_sec": round(account.rows["read"] / duration) if duration > 0 else 0,
         "dead_letters": dict(account.codes.most_common()),
         "dead_letter_examples": account.examples,
+        "dead_letter_ratio": account.dead_letter_ratio,
         "max_dead_letter_ratio": plan.max_dead_letter_ratio,
         "unaccounted": account.unbalanced,
-        "output": plan.layout.output,
-        "outputs": [layout.output for layout in plan.layouts],
-        "dead_letters_output": plan.layout.dead_letter_path,
+        "output": plan.places[0].output,
+        "outputs": [place.output for place in plan.places],
+        "dead_letters_output": plan.dead_letters.output
+        if isinstance(plan.dead_letters, TablePlace)
+        else plan.dead_letters.dead_letter_path,
         "run_folder": plan.run_folder,
         "exit_code": FINISHED if fine else LIMIT_BROKEN,
     }

@@ -104,11 +104,13 @@ class FileLayout:
             predictions = [self.output] if exists(self.output) else []
         else:
             predictions = [path for path in list_files(self.output) if self._is_prediction(path)]
+        return predictions + self._existing_dead_letters()
+
+    def _existing_dead_letters(self) -> list[str]:
         dead = self.dead_letter_path
         if dead.endswith(EXTENSION):
-            return predictions + ([dead] if exists(dead) else [])
-        dead_parts = [path for path in list_files(dead) if _is_in(dead, path, _DEAD_LETTERS)]
-        return predictions + dead_parts
+            return [dead] if exists(dead) else []
+        return [path for path in list_files(dead) if _is_in(dead, path, _DEAD_LETTERS)]
 
     def foreign(self) -> list[str]:
         """Files in the output folder that a reader would take for predictions but are not ours."""
@@ -163,6 +165,53 @@ class FileLayout:
             return self.dead_letter_path
         stage = receipt.codes[0][0].split("/")[0] if receipt.codes else "any"
         return join(self.dead_letter_path, f"part-{receipt.split:05d}-{stage}{EXTENSION}")
+
+
+class FilelessLayout(FileLayout):
+    """Where the run folder goes, and dead letters that are files, of a run that writes no others.
+
+    Predictions in tables or topics have no folder of their own: so the report's is needed.
+
+    Args:
+        output: of the predictions, as a person names it: `bq://...`, `pubsub://...`.
+        report: the folder of run folders.
+        dead_letters: a folder or file; in the report's folder if None.
+    """
+
+    def __init__(self, output: str, report: str, dead_letters: str | None = None):
+        super().__init__(output, dead_letters, report)
+
+    def __post_init__(self) -> None:
+        """Nothing can lie among predictions that are no files."""
+
+    @property
+    def is_one_file(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def dead_letter_path(self) -> str:
+        """The folder or file of dead letters that are files."""
+        return self.dead_letters or join(self.run_root, "_dead_letters")
+
+    @property
+    def own_run_root(self) -> str:
+        """A folder of its own beside the run folders, as jobs of other outputs may share those."""
+        return join(self.run_root, "_live_" + re.sub(r"[^\w.-]+", "_", self.output))
+
+    @property
+    def run_root(self) -> str:
+        """The folder that holds one folder for each run."""
+        assert self.report is not None
+        return self.report
+
+    def existing(self) -> list[str]:
+        """Dead letters of earlier runs: rows of a table are added to, or replaced as a whole."""
+        return self._existing_dead_letters()
+
+    def foreign(self) -> list[str]:
+        """None: nobody reads a folder of predictions."""
+        return []
 
 
 def _is_in(folder: str, path: str, names: re.Pattern[str]) -> bool:

@@ -6,13 +6,15 @@ was done. For every split: read = predicted + dead-lettered.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import apache_beam as beam
 
 ReceiptKind = Literal["read", "predicted", "dead_lettered"]
+
+_REFUSED = "refused by the first output"
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Receipt:
         split: the split's number.
         rows: how many.
         path: the staged part that holds them, for the two last kinds.
-        sink: of predictions, which of several outputs they are for.
+        sink: which of several outputs predictions are for, or has refused the dead letters; 0 for
+            those that a step before the outputs has refused.
         codes: for dead letters, (`stage/error_code`, rows, example of a row) for each code.
     """
 
@@ -38,17 +41,31 @@ class Receipt:
 
 @dataclass
 class Account:
-    """All receipts of a run, added up."""
+    """All receipts of a run, added up.
+
+    Attributes:
+        rows: by what became of them; a row has one outcome, which is that at the first output.
+        refused_by_others: the rows that each other output has refused.
+        codes: the dead letters of all, by their reason.
+        examples: of each reason.
+        unbalanced: what does not add up, in words.
+    """
 
     rows: Counter[str] = field(default_factory=Counter)
+    refused_by_others: Counter[int] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     unbalanced: list[str] = field(default_factory=list)
 
     @property
     def dead_letter_ratio(self) -> float:
-        """Dead letters per row read; 0 if nothing was read."""
-        return self.rows["dead_lettered"] / self.rows["read"] if self.rows["read"] else 0.0
+        """Dead letters per row read, of the output that lacks most; 0 if nothing was read."""
+        if not self.rows["read"]:
+            return 0.0
+        missing = self.rows["dead_lettered"]
+        for refused in self.refused_by_others.values():
+            missing = max(missing, self.rows["dead_lettered"] - self.rows[_REFUSED] + refused)
+        return missing / self.rows["read"]
 
 
 def add_up(
@@ -68,9 +85,12 @@ def add_up(
     account = Account()
     splits: dict[int, Counter[str]] = {}
     for receipt in sorted(receipts, key=lambda receipt: (receipt.split, receipt.path or "")):
-        kind = receipt.kind if receipt.sink == 0 else f"{receipt.kind} by sink {receipt.sink}"
-        account.rows[kind] += receipt.rows
-        splits.setdefault(receipt.split, Counter())[kind] += receipt.rows
+        rows = splits.setdefault(receipt.split, Counter())
+        for kind, count in _counted(receipt):
+            account.rows[kind] += count
+            rows[kind] += count
+        if receipt.sink and receipt.kind == "dead_lettered":
+            account.refused_by_others[receipt.sink] += receipt.rows
         for code, count, example in receipt.codes:
             account.codes[code] += count
             account.examples.setdefault(code, example)
@@ -93,12 +113,27 @@ def _imbalance(split: int, rows: Counter[str], planned: int | None) -> str | Non
     return None
 
 
+def _counted(receipt: Receipt) -> Iterator[tuple[str, int]]:
+    """What a receipt adds to: of which rows, at which output."""
+    if receipt.sink:
+        yield f"{receipt.kind} by sink {receipt.sink}", receipt.rows
+        return
+    yield receipt.kind, receipt.rows
+    refused = sum(rows for code, rows, _ in receipt.codes if code.startswith("write/"))
+    if refused:
+        yield _REFUSED, refused
+
+
 def _missing(split: int, rows: Counter[str], num_sinks: int) -> str | None:
+    """Every output has, or has refused, all rows that were predicted."""
+    scored = rows["predicted"] + rows[_REFUSED]
     for sink in range(1, num_sinks):
-        if rows[f"predicted by sink {sink}"] != rows["predicted"]:
+        there, refused = rows[f"predicted by sink {sink}"], rows[f"dead_lettered by sink {sink}"]
+        if there + refused != scored:
+            and_refused = f" and {refused} refused by it" if refused else ""
             return (
-                f"split {split}: {rows['predicted']} rows predicted, but "
-                f"{rows[f'predicted by sink {sink}']} in output {sink + 1}"
+                f"split {split}: {scored} rows predicted, but {there} in output {sink + 1}"
+                f"{and_refused}"
             )
     return None
 

@@ -12,6 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from emulator import Emulator
+
+sys.path.append(str(Path(__file__).parents[1] / "bigquery"))  # the emulator of BigQuery
+
+from bq_emulator import BigQueryEmulator, bigquery_fixture
 from live import Scene
 from running import Ended, numbers, write
 from stream_process import Starter, start_afresh
@@ -33,6 +37,17 @@ def small_file(workdir: Path) -> Path:
     return write(workdir / "in.parquet", table, row_group_size=SMALL // 4)
 
 
+@pytest.fixture(scope="module")
+def bq() -> Iterator[BigQueryEmulator]:
+    """An emulator of BigQuery of this module."""
+    yield from bigquery_fixture()
+
+
+def bigquery_variables() -> dict[str, str]:
+    """What a command needs to find that emulator, if there is one."""
+    return {name: value for name, value in os.environ.items() if name.startswith("BIGQUERY_")}
+
+
 @pytest.fixture(scope="session")
 def wrecker() -> Iterator[Popen]:
     """A process of `wreck.py`."""
@@ -51,7 +66,8 @@ def wreck(wrecker: Popen, workdir: Path) -> Callable[..., Ended]:
         err = workdir / "stderr.txt"
         err.unlink(missing_ok=True)
         mishap = {"number": number, **moment._asdict()}
-        request = {"folder": str(workdir), "words": words, "err": str(err), "mishap": mishap}
+        places = {"folder": str(workdir), "err": str(err)}
+        request = {**places, "words": words, "env": bigquery_variables(), "mishap": mishap}
         assert wrecker.stdin is not None
         assert wrecker.stdout is not None
         wrecker.stdin.write(json.dumps(request) + "\n")

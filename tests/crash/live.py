@@ -98,6 +98,10 @@ class Scene:
         places = ["--dead-letters", dead, "--report", "runs"]
         return self._command(f"pubsub://{self.output_topic}", keep, types, *places, *flags)
 
+    def to_table(self, table: str, *flags: str) -> list[str]:
+        """The words of a command that writes to a table of BigQuery."""
+        return self._command(f"bq://{table}", "id", "id=int64", *flags)
+
     def to_both(self, preprocess: str | None = None) -> list[str]:
         """The words of a command that writes to `out` and publishes, as a job file says."""
         types = dict(pair.split("=") for pair in TYPES.split(",")[: None if preprocess else 1])

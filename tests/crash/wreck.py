@@ -1,7 +1,7 @@
 """Runs the command line with a mishap at a chosen moment, again and again.
 
-A request is a line of JSON on stdin: `folder` to work in, `words` of the command line, `err` (a
-file for its stderr), and the mishap. At the `count`-th call of the function `where`
+A request is a line of JSON on stdin: `folder` to work in, `words` of the command line, `env` to
+set, `err` (a file for its stderr), and the mishap. At the `count`-th call of the function `where`
 (`package.module.function`) that has `part` in one of its arguments, `when` (before or after) it has
 done its work, the process gets the signal `number`. The answer is a line with how it ended.
 
@@ -53,8 +53,15 @@ def _find(name: str) -> tuple[Any, str]:
         return getattr(importlib.import_module(module), class_), function
 
 
-def _run(folder: str, words: list[str], err: str, mishap: dict[str, Any]) -> None:
+def _run(
+    folder: str,
+    words: list[str],
+    err: str,
+    mishap: dict[str, Any],
+    env: dict[str, str] | None = None,
+) -> None:
     os.chdir(folder)
+    os.environ.update(env or {})
     os.dup2(os.open(err, os.O_WRONLY | os.O_CREAT), 2)
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)
     wreck(**mishap)

@@ -87,7 +87,9 @@ def default_of(action: argparse.Action) -> str:
 
 def metavar_of(action: argparse.Action) -> str | None:
     """What stands for a flag's value in the documentation."""
-    return "FORMAT" if action.choices else str(action.metavar) if action.metavar else None
+    if action.metavar:
+        return str(action.metavar)
+    return "FORMAT" if action.choices else None
 
 
 FLAGS = [(verb, flag) for verb in PARSERS for flag in flag_actions(verb)]

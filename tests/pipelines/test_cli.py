@@ -62,7 +62,7 @@ def test_usage_errors(scoreline: Score, words: list[str], said: str) -> None:
 
 
 IN, OUT = "pubsub://projects/p/subscriptions/tx", "pubsub://projects/p/topics/scores"
-FILES_ONLY = "--input names a subscription; {} is for what reads files"
+FILES_ONLY = "--input names a subscription; {} is for what reads stored data"
 MESSAGES_ONLY = "--input names files; {} is for what reads a subscription"
 
 
@@ -98,10 +98,14 @@ MESSAGES_ONLY = "--input names files; {} is for what reads a subscription"
                 ("--pull-threads", "4"),
             )
         ),
-        ("in.parquet", ["--metrics-port", "0"], "--metrics-port: the job reads files"),
-        ("in.parquet", ["--status-secs", "10"], "--status-secs: the job reads files"),
+        ("in.parquet", ["--metrics-port", "0"], "--metrics-port: the job reads stored data"),
+        ("in.parquet", ["--status-secs", "10"], "--status-secs: the job reads stored data"),
         ("in.parquet", ["--input-format", "raw"], "source.format: expected 'parquet', 'json'"),
-        ("in.parquet", ["--dead-letters", OUT], "dead_letters: a job that reads files writes"),
+        (
+            "in.parquet",
+            ["--dead-letters", OUT],
+            "dead_letters: a job that reads stored data writes",
+        ),
     ],
 )
 def test_what_does_not_go_with_an_input(
@@ -119,7 +123,7 @@ def test_what_does_not_go_with_an_input(
         (IN, [], "report: a topic has no folder for what a run leaves: give --report FOLDER"),
         (IN, ["--report", "r"], "a topic has no folder for rejected rows: give --dead-letters"),
         (IN, ["--output-format", "csv"], "--output-format csv: a message is one JSON object"),
-        ("in.parquet", [], "sinks.0: a job that reads files writes files"),
+        ("in.parquet", [], "sinks.0: a job that reads stored data writes files or tables"),
     ],
 )
 def test_what_a_topic_as_output_needs(

@@ -164,7 +164,7 @@ SOURCE = "source: {type: pubsub, subscription: projects/p/subscriptions/tx"
         (
             "type: pubsub",
             "type: pubsb",
-            "source.type: expected one of 'files', 'pubsub', got 'pubsb'",
+            "source.type: expected one of 'files', 'pubsub', 'bigquery', got 'pubsb'",
         ),
         (
             "subscription: projects/p/subscriptions/tx",
@@ -209,8 +209,8 @@ SOURCE = "source: {type: pubsub, subscription: projects/p/subscriptions/tx"
         ),
         (
             "{path: out}",
-            "{type: bigquery}",
-            "sinks.0.type: expected one of 'files', 'pubsub', got 'bigquery'",
+            "{type: bigtable}",
+            "sinks.0.type: expected one of 'files', 'pubsub', 'bigquery', got 'bigtable'",
         ),
         (
             "{path: out}",
@@ -243,7 +243,7 @@ SOURCE = "source: {type: pubsub, subscription: projects/p/subscriptions/tx"
         (
             "name: live",
             "name: live\ndead_letters: {type: x}",
-            "dead_letters.type: expected one of 'files', 'pubsub', got 'x'",
+            "dead_letters.type: expected one of 'files', 'pubsub', 'bigquery', got 'x'",
         ),
         ("name: live", "name: live\nmax_latency_secs: 0", "max_latency_secs: expected more than 0"),
         (
@@ -279,12 +279,12 @@ def test_a_wrong_value_of_a_stream_is_named(job_file, old, new, message):
 def test_a_job_that_reads_files_does_not_publish(job_file):
     said = refusal(job_file(MINIMAL.replace("sinks: [{path: out}]", TO_A_TOPIC)))
     assert said == (
-        "sinks.0: a job that reads files writes files; expected type files, got pubsub. Only what "
-        "reads a subscription can publish."
+        "sinks.0: a job that reads stored data writes files or tables; expected type files or "
+        "bigquery, got pubsub. Only what reads a subscription can publish."
     )
     dead = "dead_letters={type: pubsub, topic: projects/p/topics/dead}"
     assert refusal(job_file(MINIMAL), dead) == (
-        "dead_letters: a job that reads files writes files; got type pubsub"
+        "dead_letters: a job that reads stored data writes files or tables; got type pubsub"
     )
 
 

@@ -17,7 +17,7 @@ def test_local_paths_become_absolute_and_others_stay(workdir: Path) -> None:
         }
     )
     found = with_absolute_paths(job)
-    assert found.files_source.path == (str(workdir / "in/*.csv"), "gs://b/x.csv")
+    assert found.stored_source.path == (str(workdir / "in/*.csv"), "gs://b/x.csv")
     assert found.model.uri == str(workdir / "m.joblib")
     assert [sink.path for sink in found.sinks] == [str(workdir / "out"), "s3://b/out"]
     assert found.dead_letters.path == str(workdir / "dead")

@@ -476,7 +476,7 @@ def test_a_batch_job_cannot_be_watched_as_a_stream(
     for flag, value in (("--metrics-port", "0"), ("--status-secs", "1")):
         ended = scoreline("run", write_job(classifier_file), flag, value)
         assert ended.code == 2
-        assert f"{flag}: the job reads files; {flag} is for a stream" in ended.err
+        assert f"{flag}: the job reads stored data; {flag} is for a stream" in ended.err
 
 
 def test_what_does_not_add_up_is_told(

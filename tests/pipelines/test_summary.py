@@ -12,6 +12,7 @@ REPORT = {
         "a missing value, which the model refuses: fill it in",
         "predict/model_error": "[bold]x[/bold]\n  second line",
     },
+    "dead_letter_ratio": 0.05,
     "max_dead_letter_ratio": 0.05,
     "unaccounted": [],
     "model": {"name": "m", "version": "abc", "notes": ["made by scikit-learn 1.0"]},
@@ -75,7 +76,7 @@ def test_colours() -> None:
 
 def test_the_ratio_to_type_is_enough() -> None:
     rows = {"read": 3, "predicted": 2, "dead_lettered": 1}
-    text = summary(REPORT | {"rows": rows})
+    text = summary(REPORT | {"rows": rows, "dead_letter_ratio": 1 / 3})
     assert text.endswith("--overwrite --max-dead-letter-ratio 0.34")
 
 
@@ -113,7 +114,7 @@ def test_a_stream_without_a_message_has_no_latency() -> None:
 
 def test_a_stream_needs_no_overwrite() -> None:
     rows = {"read": 3, "predicted": 2, "dead_lettered": 1}
-    text = summary(STREAM | {"rows": rows})
+    text = summary(STREAM | {"rows": rows, "dead_letter_ratio": 1 / 3})
     assert text.endswith("the same command with:  --max-dead-letter-ratio 0.34")
 
 

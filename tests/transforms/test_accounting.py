@@ -74,9 +74,12 @@ def is_good(row):
 
 def plan_for(folder, splits, table, handler):
     columns = [*table.schema, pa.field("prediction", pa.float64())]
+    layout = FileLayout(str(folder / "out"))
     return CommitPlan(
         run_id="r",
-        layouts=(FileLayout(str(folder / "out")),),
+        home=layout,
+        places=(layout,),
+        dead_letters=layout,
         fingerprint="",
         removes=(),
         planned={split.number: split.num_rows for split in splits},
@@ -145,7 +148,7 @@ def test_every_row_is_accounted_for(spaced_ref, tmp_path_factory, data):
     handler = ColumnarModelHandler(spaced_ref)
     plan = plan_for(folder, splits, table, handler)
     report = commit(plan, score(splits, handler, plan.staging))
-    check(report, table, plan.layout)
+    check(report, table, plan.home)
 
 
 def build(pipeline, splits, handler, plan):
@@ -174,7 +177,7 @@ def test_every_row_is_accounted_for_by_a_pipeline(spaced_ref, tmp_path_factory, 
         assert_that(reports | beam.Map(_exit_code), equal_to([0]))
     counts = row_counts(pipeline)
     report = commit(plan, [])  # what the intent says
-    check(report, table, plan.layout)
+    check(report, table, plan.home)
     expected = {f"rows_{name}": rows for name, rows in report["rows"].items() if rows}
     assert counts == expected
 
@@ -191,6 +194,6 @@ def test_a_table_of_one_row_is_cut_as_it_should_be(spaced_ref, tmp_path):
     handler = ColumnarModelHandler(spaced_ref)
     plan = plan_for(tmp_path, splits, table, handler)
     report = commit(plan, score(splits, handler, plan.staging))
-    check(report, table, plan.layout)
+    check(report, table, plan.home)
     assert report["dead_letters"] == {"conform/null_value": 1, "predict/model_error": 1}
     assert user_columns(next(read_split(splits[0]))).num_rows == 3

@@ -10,7 +10,7 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from in_process import in_process
 
-from scoreline.transforms import Commit, CommitPlan, FileLayout, Receipt, commit
+from scoreline.transforms import Commit, CommitPlan, FileLayout, Receipt, commit, final_files
 from scoreline.transforms.commit import INTENT, REPORT, SUCCESS, is_closed, roll_forward
 from scoreline.transforms.commit import commit as commit_now
 from scoreline.transforms.storage import create, exists, join, list_files, open_file
@@ -38,7 +38,9 @@ def plan_of(output, ratio=0.5, planned=None, **places):
     layout = FileLayout(output, **places)
     return CommitPlan(
         run_id="run-1",
-        layouts=(layout,),
+        home=layout,
+        places=(layout,),
+        dead_letters=layout,
         fingerprint="f00d",
         removes=tuple(layout.existing()),
         planned={0: 3, 1: 2, 2: 2} if planned is None else planned,
@@ -67,7 +69,7 @@ def staged(plan):
 
 def check_complete(plan, more=()):
     """All that a run leaves is there, once, and nothing else."""
-    layout = plan.layout
+    layout = plan.home
     predictions = [path for path in layout.existing() if "dead" not in path]
     dead = [path for path in layout.existing() if "dead" in path]
     assert values_of(*predictions) == [0, 2, 3, 6]
@@ -123,6 +125,7 @@ def test_the_report(tmp_path):
         "rows": {"read": 7, "predicted": 4, "dead_lettered": 3, "filtered": 0, "deduplicated": 0},
         "dead_letters": {"conform/bad": 2, "predict/bad": 1},
         "dead_letter_examples": {"conform/bad": "f#1: bad", "predict/bad": "f#5: bad"},
+        "dead_letter_ratio": 3 / 7,
         "max_dead_letter_ratio": 0.5,
         "unaccounted": [],
         "output": str(tmp_path / "out"),
@@ -155,12 +158,10 @@ def test_a_run_without_a_prediction_leaves_an_empty_file_with_the_schema(tmp_pat
     plan = plan_of(str(tmp_path / name), planned={0: 0})
     report = commit_now(plan, [Receipt("read", 0, 0)])
     assert report["exit_code"] == 0
-    table = pq.read_table(plan.layout.output)
+    table = pq.read_table(plan.home.output)
     assert (table.num_rows, table.schema) == (0, SCHEMA)
-    assert plan.layout.existing() == [
-        plan.layout.output
-        if plan.layout.is_one_file
-        else f"{plan.layout.output}/part-00000.parquet"
+    assert plan.home.existing() == [
+        plan.home.output if plan.home.is_one_file else f"{plan.home.output}/part-00000.parquet"
     ]
 
 
@@ -169,7 +170,7 @@ def test_too_many_dead_letters_break_the_limit(tmp_path):
     report = commit_now(plan, staged(plan))
     assert report["exit_code"] == 3
     assert report["unaccounted"] == []
-    assert len(plan.layout.existing()) == 6  # the outputs are there
+    assert len(plan.home.existing()) == 6  # the outputs are there
     assert not exists(join(plan.run_folder, SUCCESS))
     assert is_closed(plan.run_folder)
 
@@ -226,10 +227,8 @@ def test_a_run_is_finished_from_another_folder(tmp_path, monkeypatch, output):
 def test_files_of_the_run_before_are_replaced(place):
     output, places = place
     before = plan_of(output, **places)
-    dead = before.layout.dead_letter_path
-    for name in (
-        [""] if before.layout.is_one_file else ["/part-00000.parquet", "/part-00007.parquet"]
-    ):
+    dead = before.home.dead_letter_path
+    for name in [""] if before.home.is_one_file else ["/part-00000.parquet", "/part-00007.parquet"]:
         put(f"{output}{name}", [99])
     put(dead if dead.endswith(".parquet") else f"{dead}/part-00005-predict.parquet", ["9"], LETTERS)
     plan = plan_of(output, **places)
@@ -287,12 +286,12 @@ def test_a_run_killed_at_any_operation_is_finished_by_the_next_command(place, mo
     output, places = place
     for number in itertools.count(1):
         plan = plan_of(f"{number}{after}{output}", **{k: f"{number}{v}" for k, v in places.items()})
-        if plan.layout.is_one_file:
-            put(plan.layout.output, [99])
+        if plan.home.is_one_file:
+            put(plan.home.output, [99])
         else:
-            put(f"{plan.layout.output}/part-00000.parquet", [99])
-            put(f"{plan.layout.output}/part-00009.parquet", [99])
-        plan = plan_of(plan.layout.output, **{k: f"{number}{v}" for k, v in places.items()})
+            put(f"{plan.home.output}/part-00000.parquet", [99])
+            put(f"{plan.home.output}/part-00009.parquet", [99])
+        plan = plan_of(plan.home.output, **{k: f"{number}{v}" for k, v in places.items()})
         receipts = staged(plan)
         with monkeypatch.context() as patch:
             seen = kill_at(patch, number, after=after)
@@ -362,11 +361,11 @@ def test_a_disk_that_is_full_while_parts_are_merged_leaves_no_intent(tmp_path, m
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(commit, "merge_parts", full)
+    monkeypatch.setattr(final_files, "merge_parts", full)
     with pytest.raises(OSError, match="No space left"):
         commit_now(plan, receipts)
     assert not exists(join(plan.run_folder, INTENT))
-    assert plan.layout.existing() == []
+    assert plan.home.existing() == []
 
 
 def test_a_staged_part_that_is_gone_is_an_error_and_no_success(tmp_path):

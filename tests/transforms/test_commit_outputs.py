@@ -19,7 +19,9 @@ SECOND = pa.schema([("prediction", pa.float64())])
 def plan_of(*layouts, schemas=(FIRST, SECOND)):
     return CommitPlan(
         run_id="r",
-        layouts=layouts,
+        home=layouts[0],
+        places=layouts,
+        dead_letters=layouts[0],
         fingerprint="f",
         removes=tuple(path for layout in layouts for path in layout.existing()),
         planned={0: 3, 1: 1},

@@ -90,3 +90,41 @@ def test_every_output_must_have_all_predictions():
     assert add_up(twice, num_sinks=2).unbalanced == [
         "split 0: 7 rows predicted, but 14 in output 2"
     ]
+
+
+REFUSED = (("write/too_large", 2, "f#1: too large"),)
+
+
+def test_a_row_that_the_first_output_refuses_is_a_dead_letter():
+    receipts = [
+        Receipt("read", 0, 10),
+        Receipt("predicted", 0, 7, "s"),
+        Receipt("dead_lettered", 0, 1, "d", (("conform/null_value", 1, "f#0: null"),)),
+        Receipt("dead_lettered", 0, 2, "w", REFUSED),
+        Receipt("predicted", 0, 9, "q", sink=1),  # the other one has taken all that was scored
+    ]
+    account = add_up(receipts, num_sinks=2)
+    assert account.unbalanced == []
+    assert account.rows["dead_lettered"] == 3
+    assert account.dead_letter_ratio == 0.3
+
+
+def test_rows_that_another_output_refuses_count_where_it_lacks_most():
+    receipts = [
+        Receipt("read", 0, 10),
+        Receipt("predicted", 0, 9, "p"),
+        Receipt("dead_lettered", 0, 1, "d", (("conform/null_value", 1, "f#0: null"),)),
+        Receipt("predicted", 0, 7, "s", sink=1),
+        Receipt("dead_lettered", 0, 2, "w", REFUSED, sink=1),
+    ]
+    account = add_up(receipts, num_sinks=2)
+    assert account.unbalanced == []
+    assert (account.rows["predicted"], account.rows["dead_lettered"]) == (9, 1)
+    assert account.codes == {"conform/null_value": 1, "write/too_large": 2}
+    assert account.dead_letter_ratio == 0.3
+    assert add_up(receipts[:-1], num_sinks=2).unbalanced == [
+        "split 0: 9 rows predicted, but 7 in output 2"
+    ]
+    assert add_up([*receipts, receipts[-1]], num_sinks=2).unbalanced == [
+        "split 0: 9 rows predicted, but 7 in output 2 and 4 refused by it"
+    ]

@@ -1,0 +1,171 @@
+"""The tables that a job writes to: checked before it starts, made when it does."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+
+from scoreline.transforms.bigquery.names import TableName, temporary_table
+from scoreline.transforms.commit import INTENT
+from scoreline.transforms.dead_letters import DEAD_LETTER_SCHEMA
+from scoreline.transforms.storage import exists, join
+
+from .dataflow_place import Place
+from .errors import UsageError
+from .job import Job
+from .job_bigquery import BigQuerySink, CreateSpec
+from .places import dead_letters_table
+
+
+@dataclass(frozen=True)
+class Target:
+    """A table that a job writes to, as it was found.
+
+    Attributes:
+        table: its name.
+        schema: of what is written.
+        is_new: whether it has to be made.
+        new_columns: those that the job adds.
+        create: how it is made.
+        number: of the sink whose rows replace what it holds; None if rows are added.
+    """
+
+    table: TableName
+    schema: pa.Schema
+    is_new: bool
+    new_columns: tuple[str, ...] = ()
+    create: CreateSpec = field(default_factory=CreateSpec)
+    number: int | None = None
+
+
+def find_targets(job: Job, schemas: Sequence[pa.Schema]) -> tuple[Target, ...]:
+    """Looks at every table that a job writes to; makes none.
+
+    Args:
+        job: as the user gave it.
+        schemas: of the predictions, for each sink; a type that is not known is null.
+
+    Raises:
+        UsageError: a table cannot take the rows, cannot be made, or may not be seen.
+    """
+    targets = []
+    for number, (sink, schema) in enumerate(zip(job.sinks, schemas, strict=True)):
+        if isinstance(sink, BigQuerySink):
+            with asked(f"--output {sink.path}"):
+                targets.append(_sink_target(sink, schema, number))
+    rejected = dead_letters_table(job)
+    if rejected is not None:
+        with asked(f"--dead-letters {rejected.output}"):
+            targets.append(_target(rejected.table, DEAD_LETTER_SCHEMA, CreateSpec(), allow=False))
+    return tuple(targets)
+
+
+@contextmanager
+def asked(flag: str) -> Iterator[None]:
+    """Says which part of a job BigQuery, or what it found, is about.
+
+    Raises:
+        UsageError: the part does not fit, or BigQuery refuses it.
+    """
+    from scoreline.transforms.bigquery.errors import BigQueryError  # what files need not load
+
+    try:
+        yield
+    except (BigQueryError, ValueError) as error:
+        raise UsageError(f"{flag}: {error}") from None
+
+
+def _sink_target(sink: BigQuerySink, schema: pa.Schema, number: int) -> Target:
+    target = _target(TableName.parse(sink.table), schema, sink.create, allow=sink.allow_new_columns)
+    return target if sink.write == "append" else replace(target, number=number)
+
+
+def _target(table: TableName, schema: pa.Schema, create: CreateSpec, *, allow: bool) -> Target:
+    from scoreline.transforms.bigquery.table_fit import new_columns
+    from scoreline.transforms.bigquery.tables import check_new, describe
+
+    found = describe(table)
+    if found is None:
+        _check_types(table, schema)
+        check_new(table, schema, create.partition_by, create.cluster_by)
+        return Target(table, schema, True, (), create)
+    if found.kind != "TABLE":
+        raise ValueError(f"it is a {found.kind.lower().replace('_', ' ')}; expected a table")
+    added = [field.name for field in new_columns(table, found.fields, schema, allow=allow)]
+    _check_types(table, pa.schema([schema.field(name) for name in added]))
+    return Target(table, schema, False, tuple(added), create)
+
+
+def _check_types(table: TableName, schema: pa.Schema) -> None:
+    """Of columns that have to be made: where the model took no made-up row, nobody knows them."""
+    unknown = [field.name for field in schema if pa.types.is_null(field.type)]
+    if unknown:
+        raise ValueError(
+            f"only real rows can tell the types of the columns {unknown}, and {table} has no such "
+            "columns yet: make the table, with them, before the first run"
+        )
+
+
+class TableClaim:
+    """The tables of a run: made when it has claimed its outputs, the temporary ones removed.
+
+    Args:
+        targets: what the run writes to.
+        run_id: of the run.
+        run_folder: of the run: where an intent says that temporary tables are still needed.
+    """
+
+    def __init__(self, targets: Sequence[Target], run_id: str, run_folder: str):
+        self._targets = targets
+        self._run_id = run_id
+        self._run_folder = run_folder
+
+    def take(self) -> None:
+        """Makes the tables and columns that are missing, and those in which rows are gathered.
+
+        Raises:
+            UsageError: BigQuery refuses it.
+        """
+        for target in self._targets:
+            with asked(target.table.uri):
+                self._make(target)
+
+    def hand_over(self, place: Place) -> None:
+        """The tables are there, for whatever runs."""
+
+    def release(self) -> None:
+        """The commit has removed what was temporary."""
+
+    def undo(self) -> str:
+        """Removes temporary tables, unless the run is to be rolled forward; no other is removed."""
+        if exists(join(self._run_folder, INTENT)):
+            return "its rows are being made final."
+        for target in self._targets:
+            if target.number is not None:
+                _discard(temporary_table(target.table, self._run_id, target.number), self._run_id)
+        return "its temporary tables are removed."
+
+    def _make(self, target: Target) -> None:
+        from scoreline.transforms.bigquery.tables import add_columns, create, create_staging
+
+        if target.is_new:
+            create(
+                target.table,
+                target.schema,
+                partition_by=target.create.partition_by,
+                cluster_by=target.create.cluster_by,
+                expiration_days=target.create.expiration_days,
+            )
+        elif target.new_columns:
+            add_columns(target.table, target.schema)
+        if target.number is not None:
+            create_staging(target.table, self._run_id, target.number)
+
+
+def _discard(staging: TableName, run_id: str) -> None:
+    from scoreline.transforms.bigquery.errors import BigQueryError
+    from scoreline.transforms.bigquery.tables import delete_temporary
+
+    with suppress(BigQueryError):  # it expires by itself
+        delete_temporary(staging, run_id)
