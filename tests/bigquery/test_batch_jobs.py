@@ -16,6 +16,7 @@ from running import NUMBERS, Ended, files_below, numbers, write
 from sklearn.linear_model import LogisticRegression
 
 from scoreline.transforms import commit, decode_payload
+from scoreline.transforms.bigquery import write_streams
 
 Score = Callable[..., Ended]
 Scoreline = Callable[..., Ended]
@@ -333,28 +334,28 @@ def test_a_run_whose_table_is_deleted_before_it_commits_fails_and_starts_anew(
     assert bq.rows(f"{table}_dead_letters").num_rows == 1
 
 
-def test_a_run_whose_table_is_deleted_while_it_commits_says_what_to_do(
+def test_a_run_whose_streams_are_lost_while_it_commits_says_what_to_do(
     bq: BigQueryEmulator,
     dataset: str,
     score: Score,
     workdir: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The emulator notes a commit to a table that is gone as done: so the refusal is made up."""
     write(workdir / "in.parquet", numbers(40))
     table = f"{dataset}.scores"
-    make_tables_final = commit.make_tables_final
 
-    def delete_first(*args: Any) -> None:
-        bq.client.delete_table(table, timeout=30)
-        make_tables_final(*args)
+    def lost(name: Any, streams: Any) -> None:
+        raise write_streams.StreamsLostError(f"{name}: its streams are gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(commit, "make_tables_final", delete_first)
-        ended = score("--keep", "id", output=f"bq://{table}")
-    assert ended.code == 1, ended.err
-    assert "and the same command starts anew" in ended.err
+        patch.setattr(write_streams, "commit_streams", lost)
+        for _ in range(2):
+            ended = score("--keep", "id", output=f"bq://{table}")
+            assert ended.code == 1, ended.err
+            assert f"The rows that this run had sent to {table} cannot be made visible" in ended.err
     (folder,) = Path(f"{table}.run").glob("2*")
-    assert f"Remove {folder}" in ended.err
+    assert f"{folder}, and the same command starts anew" in ended.err
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
