@@ -13,6 +13,7 @@ from .runner_profiles import given_flags
 from .template_environment import gcloud_flags, in_one_item
 from .template_parameters import JOB_FILE
 
+_STEM_LENGTH = 30  # a name is also a label, of 63 characters at most, with the time behind it
 _JOB_NAME = re.compile(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?")
 
 
@@ -90,5 +91,5 @@ def _quoted_flag(word: str) -> str:
 def _job_name(values: Mapping[str, str], now: datetime) -> str:
     """A name after the job file or the model, unlike that of a job that runs."""
     stem = PurePosixPath(values.get(JOB_FILE) or values["model"]).stem.lower()
-    plain = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")
+    plain = re.sub(r"[^a-z0-9]+", "-", stem)[:_STEM_LENGTH].strip("-")
     return f"scoreline-{plain}-{now:%Y%m%d-%H%M%S}"

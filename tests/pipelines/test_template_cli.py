@@ -160,10 +160,18 @@ def test_a_job_file_needs_nothing_else(scoreline: Scoreline) -> None:
     assert "--parameters=job_file=gs://b/jobs/Fraud_v2.yaml" in ended.out
 
 
-def test_a_job_is_named_after_its_model_and_the_time() -> None:
-    values = {"model": "gs://b/models/Churn 2.onnx"}
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("Churn 2.onnx", "churn-2"),
+        ("_v1_.skops", "v1"),
+        (f"{'long_' * 20}.pkl", "long-" * 5 + "long"),
+    ],
+)
+def test_a_job_is_named_after_its_model_and_the_time(model: str, name: str) -> None:
+    values = {"model": f"gs://b/models/{model}"}
     call = gcloud_call(SPEC, values, ["--region=r"], datetime(2026, 1, 31, 12, 5, tzinfo=UTC))
-    assert call[4] == "scoreline-churn-2-20260131-120500"
+    assert call[4] == f"scoreline-{name}-20260131-120500"
 
 
 def test_a_shell_reads_the_call_as_it_is() -> None:

@@ -94,6 +94,18 @@ def test_the_libraries_do_not_depend_on_the_code() -> None:
     assert not code & set(copied)
 
 
+def test_the_libraries_are_installed_for_every_package_that_setup_names() -> None:
+    """Their folders are empty there; one that is missing would stop the build."""
+    named = re.search(r"^SUBPACKAGES = \((.+)\)$", (ROOT / "setup.py").read_text(), re.MULTILINE)
+    assert named
+    packages = set(re.findall(r'"([^"]+)"', named[1]))
+    (libraries,) = (stage for stage in read_dockerfile(WORKER).stages if stage.name == "libraries")
+    made = re.search(r"mkdir -p ([\w/ ]+?) &&", " ".join(libraries.texts("RUN")))
+    assert made
+    parents = {name.partition("/")[0] for name in packages if "/" in name}
+    assert set(made[1].split()) == packages - parents
+
+
 def test_the_extras_that_the_comment_names_exist() -> None:
     (named,) = re.findall(r"--build-arg EXTRAS=(\S+)", WORKER.read_text())
     extras = re.search(r"^EXTRAS = \{(.+?)^\}", (ROOT / "setup.py").read_text(), re.M | re.S)
