@@ -1,8 +1,12 @@
+import io
+from pathlib import Path
+
 import pytest
 
 from scoreline.pipelines.errors import UsageError
 from scoreline.pipelines.job import Job, make_job
 from scoreline.pipelines.job_file import hide, read_job_values
+from scoreline.transforms import storage
 
 MINIMAL = """
 name: churn
@@ -335,6 +339,39 @@ def test_no_utf8(tmp_path):
     path = tmp_path / "job.yaml"
     path.write_bytes(b"name: \xff")
     assert "is no UTF-8 text" in refusal(str(path))
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """An object store: {path: content}."""
+    objects = {}
+
+    def open_file(path):
+        if path not in objects:
+            raise OSError(f"404 {path}")
+        return io.BytesIO(objects[path])
+
+    monkeypatch.setattr(storage, "open_file", open_file)
+    return objects
+
+
+def test_a_job_file_may_lie_in_an_object_store(bucket, job_file):
+    path = job_file(MINIMAL)
+    bucket["gs://bucket/job.yaml"] = Path(path).read_bytes()
+    settings = ["source.limit=5"]
+    assert read_job_values("gs://bucket/job.yaml", settings) == read_job_values(path, settings)
+
+
+def test_an_object_that_is_no_job_file(bucket):
+    bucket["gs://b/large.yaml"] = b"#" * (2**20 + 1)
+    bucket["gs://b/latin.yaml"] = b"name: \xe9"
+    for name, message in (
+        ("none", "cannot read the job file gs://b/none.yaml: 404 gs://b/none.yaml"),
+        ("large", "gs://b/large.yaml is larger than 1 MiB; a job file has at most that"),
+        ("latin", "gs://b/latin.yaml is no UTF-8 text"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            read_job_values(f"gs://b/{name}.yaml")
 
 
 def test_variables_are_filled_in_and_can_be_hidden_again(job_file, monkeypatch):
