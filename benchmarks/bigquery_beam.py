@@ -23,6 +23,8 @@ def reach_emulator(project: str) -> None:
     """Points Beam's connector at the emulator that the two variables name."""
     url = os.environ["BIGQUERY_EMULATOR_HOST"]
 
+    read_class = storage.BigQueryReadClient  # Beam's module is the same: its name is replaced
+
     def default(*_: Any, **__: Any) -> tuple[AnonymousCredentials, str]:
         return AnonymousCredentials(), project
 
@@ -35,9 +37,7 @@ def reach_emulator(project: str) -> None:
         )
 
     def read_client() -> storage.BigQueryReadClient:
-        return storage.BigQueryReadClient(
-            transport=BigQueryReadGrpcTransport(channel=storage_channel())
-        )
+        return read_class(transport=BigQueryReadGrpcTransport(channel=storage_channel()))
 
     def keep_datasets(*_: Any, **__: Any) -> None:
         """The emulator ignores the label by which Beam finds its own datasets: all would go."""

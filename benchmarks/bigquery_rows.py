@@ -1,5 +1,7 @@
 """Turns a number into a batch of ten columns, some 87 bytes a row, as predictions look."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 
@@ -34,3 +36,10 @@ def batches(num_rows: int) -> list[pa.RecordBatch]:
     """Turns a number of rows into batches of `BATCH_ROWS` and a rest."""
     starts = range(0, num_rows, BATCH_ROWS)
     return [batch(start // BATCH_ROWS, min(BATCH_ROWS, num_rows - start)) for start in starts]
+
+
+def copies(number: int) -> Iterator[pa.RecordBatch]:
+    """Gives so many batches, one by one, of the same rows: to make others takes most of a run."""
+    first = batch(0)
+    for _ in range(number):
+        yield pa.record_batch(first.columns, schema=first.schema)

@@ -16,7 +16,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
@@ -27,9 +27,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from bigquery_beam import reach_emulator
 from bigquery_rows import batch, batches
+from bigquery_shared import GIVEN, NOTED, dicts, given, note
 from fresh_bigquery import PROJECT
 
-from scoreline.transforms import Receipt
 from scoreline.transforms.bigquery import append_connection, tables
 from scoreline.transforms.bigquery.names import TableName
 from scoreline.transforms.bigquery.rest_client import rest
@@ -40,69 +40,40 @@ _CALL_ROWS = 10_000  # of insert_rows_json
 _SENT: Counter[str] = Counter()
 
 
-def scoreline(table: TableName, rows: Sequence[pa.RecordBatch]) -> None:
+def scoreline(table: TableName) -> None:
     """Appends over the Storage Write API, then seals and commits, as a run does at its end."""
-    found: list[Receipt] = []
-
-    def note(receipt: Receipt) -> None:
-        found.append(receipt)
-
+    NOTED.clear()
     with _pipeline() as pipeline:
-        written = pipeline | _Rows(rows) | WriteBigQueryParts(table)
+        rows = pipeline | beam.Create([0]) | beam.FlatMap(given).with_output_types(pa.RecordBatch)
+        written = rows | WriteBigQueryParts(table)
         written.receipts | beam.Map(note)
     counted: Counter[str] = Counter()
-    for receipt in found:
-        counted[receipt.path or ""] += receipt.rows
+    for receipt in NOTED:
+        counted[receipt.path] += receipt.rows
     seal_streams(counted)
     commit_streams(table, list(counted))
 
 
-def streaming_inserts(table: TableName, rows: Sequence[pa.RecordBatch]) -> None:
+def streaming_inserts(table: TableName) -> None:
     """What Beam does from Python without Java, with its defaults."""
     with _pipeline() as pipeline:
-        (
-            pipeline
-            | _Rows(rows)
-            | beam.FlatMap(_dicts)
-            | WriteToBigQuery(
-                f"{table.project}:{table.dataset}.{table.table}",
-                method=WriteToBigQuery.Method.STREAMING_INSERTS,
-                create_disposition=BigQueryDisposition.CREATE_NEVER,
-                write_disposition=BigQueryDisposition.WRITE_APPEND,
-                validate=False,
-            )
+        rows = pipeline | beam.Create([0]) | beam.FlatMap(given) | beam.FlatMap(dicts)
+        rows | WriteToBigQuery(
+            f"{table.project}:{table.dataset}.{table.table}",
+            method=WriteToBigQuery.Method.STREAMING_INSERTS,
+            create_disposition=BigQueryDisposition.CREATE_NEVER,
+            write_disposition=BigQueryDisposition.WRITE_APPEND,
+            validate=False,
         )
 
 
-def insert_json(table: TableName, rows: Sequence[pa.RecordBatch]) -> None:
+def insert_json(table: TableName) -> None:
     """A loop without Beam over the client library's insert_rows_json."""
-    for some in rows:
+    for some in GIVEN:
         for start in range(0, some.num_rows, _CALL_ROWS):
-            part = list(_dicts(some.slice(start, _CALL_ROWS)))
+            part = list(dicts(some.slice(start, _CALL_ROWS)))
             errors = rest().insert_rows_json(str(table), part, timeout=60)
             assert not errors, errors[:1]
-
-
-class _Rows(beam.PTransform[Any, Any]):
-    """The batches, each made before the clock starts."""
-
-    def __init__(self, rows: Sequence[pa.RecordBatch]):
-        super().__init__()
-        self._rows = rows
-
-    def expand(self, begin: Any) -> Any:
-        """One split: what is compared is the work of one worker."""
-        return begin | beam.Create([0]) | beam.FlatMap(lambda _: _given(self._rows))
-
-
-def _given(rows: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield from rows
-
-
-def _dicts(rows: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    for row in rows.to_pylist():
-        row["placed_at"] = row["placed_at"].isoformat()
-        yield row
 
 
 def _pipeline() -> beam.Pipeline:
@@ -127,7 +98,7 @@ def _count_requests() -> None:
     requests.Session.send = counted_send
 
 
-WAYS: dict[str, Callable[[TableName, Sequence[pa.RecordBatch]], None]] = {
+WAYS: dict[str, Callable[[TableName], None]] = {
     "scoreline": scoreline,
     "streaming-inserts": streaming_inserts,
     "insert-json": insert_json,
@@ -137,15 +108,18 @@ WAYS: dict[str, Callable[[TableName, Sequence[pa.RecordBatch]], None]] = {
 def main(way: str, num_rows: int) -> None:
     """Writes a row to warm up, then all rows, and prints the figures."""
     reach_emulator(PROJECT)
-    rows = batches(num_rows)
+    GIVEN[:] = [batch(0, 1)]
     rest().create_dataset(f"{PROJECT}.bench", exists_ok=True, timeout=60)
-    names = [TableName(PROJECT, "bench", name) for name in ("warm", "rows")]
+    names = [
+        TableName(PROJECT, "bench", f"{name}_{way.replace('-', '_')}") for name in ("warm", "rows")
+    ]
     for name in names:
-        tables.create(name, rows[0].schema)
-    WAYS[way](names[0], [batch(0, 1)])
+        tables.create(name, GIVEN[0].schema)
+    WAYS[way](names[0])
+    GIVEN[:] = batches(num_rows)
     _count_requests()
     began = time.perf_counter()
-    WAYS[way](names[1], rows)
+    WAYS[way](names[1])
     secs = time.perf_counter() - began
     written = rest().get_table(str(names[1]), timeout=60).num_rows
     if written != num_rows:

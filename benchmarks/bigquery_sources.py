@@ -16,13 +16,13 @@ import time
 from collections.abc import Callable
 
 import apache_beam as beam
-import pyarrow as pa
 from apache_beam.io.gcp.bigquery import ReadFromBigQuery
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from bigquery_beam import reach_emulator
 from bigquery_load import load
 from bigquery_rows import batch, batches
+from bigquery_shared import NOTED, note, num_rows
 from fresh_bigquery import PROJECT
 
 from scoreline.transforms import ReadSplits
@@ -31,15 +31,13 @@ from scoreline.transforms.bigquery_input import inspect_table
 from scoreline.transforms.read_files import BATCHES
 from scoreline.transforms.splits import plan_splits
 
-_COUNTED: list[int] = []
-
 
 def scoreline(table: TableName) -> None:
     """Reads Arrow batches."""
     opened = inspect_table(table).open("bench", None, 2)
     with _pipeline() as pipeline:
         read = pipeline | ReadSplits(plan_splits([opened]))
-        read[BATCHES] | beam.Map(_rows_of) | beam.CombineGlobally(sum) | beam.Map(_COUNTED.append)
+        read[BATCHES] | beam.Map(num_rows) | beam.Map(note)
 
 
 def direct_read(table: TableName) -> None:
@@ -49,11 +47,7 @@ def direct_read(table: TableName) -> None:
             method=ReadFromBigQuery.Method.DIRECT_READ,
             table=f"{table.project}:{table.dataset}.{table.table}",
         )
-        rows | beam.combiners.Count.Globally() | beam.Map(_COUNTED.append)
-
-
-def _rows_of(rows: pa.RecordBatch) -> int:
-    return int(rows.num_rows)
+        rows | beam.combiners.Count.Globally() | beam.Map(note)
 
 
 def _pipeline() -> beam.Pipeline:
@@ -67,20 +61,23 @@ WAYS: dict[str, Callable[[TableName], None]] = {
 }
 
 
-def main(way: str, num_rows: int) -> None:
+def main(way: str, total: int) -> None:
     """Reads a row to warm up, then all rows, and prints the figures."""
     reach_emulator(PROJECT)
-    small, large = (TableName(PROJECT, "bench", name) for name in ("warm", "rows"))
+    small, large = (
+        TableName(PROJECT, "bench", f"read_{name}_{way.replace('-', '_')}")
+        for name in ("warm", "rows")
+    )
     load(small, [batch(0, 1)])
-    load(large, batches(num_rows))
+    load(large, batches(total))
     WAYS[way](small)
-    _COUNTED.clear()
+    NOTED.clear()
     began = time.perf_counter()
     WAYS[way](large)
     secs = time.perf_counter() - began
-    if sum(_COUNTED) != num_rows:
-        raise SystemExit(f"{way}: there are {num_rows:,} rows, but {sum(_COUNTED):,} were read")
-    print(json.dumps({"rows": num_rows, "secs": secs}))
+    if sum(NOTED) != total:
+        raise SystemExit(f"{way}: there are {total:,} rows, but {sum(NOTED):,} were read")
+    print(json.dumps({"rows": total, "secs": secs}))
 
 
 if __name__ == "__main__":
