@@ -1,5 +1,6 @@
 """The input of a job: its files or its table, and the columns that the job sees."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,8 +28,9 @@ from .near import near_file, near_name
 from .tables import asked
 
 if TYPE_CHECKING:
-    from scoreline.transforms.bigquery_input import TableInfo
+    from scoreline.transforms.bigquery_input import OpenTable, TableInfo
 
+_LOGGER = logging.getLogger(__name__)
 _PROBED_FILES = 16  # of so many files a look at the first rows tells text from numbers
 
 
@@ -133,7 +135,17 @@ def opened(
         yield replace(input_, files=(table,), table=None)
     finally:
         if not stays:
-            table.close()
+            _close(table)
+
+
+def _close(table: "OpenTable") -> None:
+    """Removes what reading a table took; where that is refused, it is said, and nothing fails."""
+    from scoreline.transforms.bigquery.errors import BigQueryError  # what files need not load
+
+    try:
+        table.close()
+    except BigQueryError as error:
+        _LOGGER.warning("%s It expires by itself.", error)
 
 
 def _check_is_not_output(paths: list[str], removes: Sequence[str]) -> None:

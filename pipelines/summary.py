@@ -156,7 +156,8 @@ def _broken(report: dict[str, Any]) -> list[str]:
 def _is_over(report: dict[str, Any]) -> bool:
     rows = report["rows"]
     lacking = rows["dead_lettered"] / rows["read"] if rows["read"] else 0.0
-    return bool(max(lacking, report.get("dead_letter_ratio", 0.0)) > report["max_dead_letter_ratio"])
+    lacking = max(lacking, report.get("dead_letter_ratio", 0.0))  # of the output that lacks most
+    return bool(lacking > report["max_dead_letter_ratio"])
 
 
 def _next(report: dict[str, Any]) -> list[str]:

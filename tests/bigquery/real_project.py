@@ -36,6 +36,7 @@ from sklearn.linear_model import LogisticRegression
 
 from scoreline.pipelines.cli import main as scoreline
 from scoreline.transforms import commit
+from scoreline.transforms.bigquery.column_types import to_bigquery
 from scoreline.transforms.bigquery.names import TableName
 from scoreline.transforms.bigquery.rest_client import rest
 from scoreline.transforms.bigquery.tables import create_staging, delete_temporary
@@ -132,13 +133,13 @@ def prepare(project: Project) -> None:
     frame = orders().slice(1).select(["a", "b"]).to_pandas()
     joblib.dump(LogisticRegression().fit(frame, np.where(frame.a > 0, "yes", "no")), "model.joblib")
     pq.write_table(orders(), "orders.parquet")
+    name = project.table("orders")
+    project.client.create_table(bigquery.Table(name, schema=to_bigquery(orders().schema)))
     config = bigquery.LoadJobConfig(source_format=bigquery.SourceFormat.PARQUET)
     config.parquet_options = bigquery.ParquetOptions()
     config.parquet_options.enable_list_inference = True
     with Path("orders.parquet").open("rb") as file:
-        job = project.client.load_table_from_file(
-            file, project.table("orders"), job_config=config, timeout=CALL_SECS
-        )
+        job = project.client.load_table_from_file(file, name, job_config=config, timeout=CALL_SECS)
         job.result(timeout=CALL_SECS)
 
 
