@@ -31,4 +31,5 @@ def bigquery_job(job: Job, variables: Mapping[str, str]) -> Command:
     folder = WORK / "outputs" / name
     ends = ("--input", f"bq://{_SOURCE}", "--output", f"bq://{_TARGET}")
     more = ("--model", str(model_file(job.model)), "--report", str(folder))
-    return Command(name, (*programs.SCORE, *ends, *more), folder)
+    score = [word for word in programs.SCORE if word != "--overwrite"]  # which is about files
+    return Command(name, (*score, *ends, *more), folder)
