@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
@@ -80,6 +82,7 @@ class Target:
             Exception: whatever Beam or the service raises.
         """
         options = self.options
+        _check_buckets(options)
         self._set_labels()
         place = Place.of(options, self.run_id)
         replaced = _replaced(place, options)
@@ -193,6 +196,33 @@ def _workers_install(parts: WorkerParts, options: PipelineOptions) -> Iterator[N
             setup.requirements_file = str(files["requirements"])
             setup.requirements_cache = _SKIP
         yield
+
+
+def _check_buckets(options: PipelineOptions) -> None:
+    """Lists where things are staged, which is nothing: Beam would try a missing bucket for minutes.
+
+    Raises:
+        UsageError: there is no such bucket, or we may not see it.
+    """
+    cloud = options.view_as(GoogleCloudOptions)
+    for flag in ("temp_location", "staging_location"):
+        location = getattr(cloud, flag)
+        if location is None:
+            continue
+        try:
+            FileSystems.match([join(location, "scoreline-looks-whether-the-bucket-is-there*")])
+        except BeamIOError as error:
+            raise UsageError(
+                f"--{flag}={location}: {_cause(error)} Create the bucket, or name another; it "
+                "takes roles/storage.objectUser."
+            ) from None
+
+
+def _cause(error: Exception) -> str:
+    """What a file system said at first: Beam wraps it, once for each layer."""
+    while isinstance(error, BeamIOError) and error.exception_details:
+        error = next(iter(error.exception_details.values()))
+    return f"{str(error).rstrip('.')}."
 
 
 def _replaced(place: Place, options: PipelineOptions) -> ActiveJob | None:

@@ -1,5 +1,6 @@
 """Fixtures of tests without the cloud: a recording fake that is taken for Google."""
 
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCloud
     monkeypatch.setattr(_Credentials, "_credentials_init", False)
     monkeypatch.setattr(_Credentials, "_credentials", None)
     monkeypatch.setattr(dataflow, "_POLL_SECS", 0.1)
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it keeps the proxy of its first use
     with fake_cloud(BUCKET) as cloud:
         for name, value in cloud.environment(tmp_path).items():
             monkeypatch.setenv(name, value)

@@ -245,6 +245,10 @@ class FakeCloud:
 
     def _create(self, project: str, region: str | None, body: dict[str, Any]) -> RecordedJob:
         with self._lock:
+            if "replaceJobId" not in body:
+                for other in self.jobs:  # the service gives the job that has the name
+                    if other.name == body["name"] and other.state in _ACTIVE:
+                        return other
             number = len(self.jobs) + 1
             job_id = f"2026-01-31_00_00_00-{number}"
             job = RecordedJob(job_id, project, region or "us-central1", body, self.first_state)

@@ -3,12 +3,14 @@
 import base64
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from emulator import PROJECT as EMULATED
@@ -79,7 +81,11 @@ def test_every_example_is_submitted_and_what_was_submitted_runs(
     for name, example in made.items():
         assert example.predicted(cloud) == example.expected, name
     for name, job in jobs.items():
-        assert has_report(cloud, job) == (name != "pubsub_stream.yaml"), name
+        report = report_of(cloud, job)
+        assert (report is None) == (name == "pubsub_stream.yaml"), name
+        if report is not None:
+            assert report["submitted"]["job_id"] == job.id
+            assert f"/{REGION}/{job.id}?project={PROJECT}" in report["submitted"]["url"]
     assert len(client.pull_all(churn, quiet_secs=0.3)) == 40, "one customer came twice"
     (dead,) = client.pull_all(rejected, quiet_secs=0.3)
     assert (dead.data, dead.attributes["error_code"]) == (b"{", "malformed_json")
@@ -120,11 +126,11 @@ def check_stream(cloud: FakeCloud, job: RecordedJob) -> None:
     assert b"/subscriptions/customers" in payload
 
 
-def has_report(cloud: FakeCloud, job: RecordedJob) -> bool:
-    run_id = job.labels["scoreline_run_id"]
-    return any(
-        name.lower().endswith(f"{run_id}/report.json") for name in cloud.store.names("gs://")
-    )
+def report_of(cloud: FakeCloud, job: RecordedJob) -> dict[str, Any] | None:
+    """What the job has written; None if it writes none."""
+    end = f"{job.labels['scoreline_run_id']}/report.json"
+    found = [name for name in cloud.store.names("gs://") if name.lower().endswith(end)]
+    return json.loads(cloud.store.get(found[0])) if found else None
 
 
 def save(cloud: FakeCloud, job: RecordedJob, path: Path) -> Path:

@@ -14,6 +14,13 @@ from places import Places
 from running import Ended
 from sklearn.linear_model import LogisticRegression
 
+from scoreline.pipelines import dataflow
+from scoreline.pipelines.build import LimitBrokenError, hold_limits
+from scoreline.pipelines.dataflow import Submitted
+from scoreline.pipelines.dataflow_place import Place
+from scoreline.pipelines.step_names import Rename
+from scoreline.pipelines.submit import _goes_on
+
 Scoreline = Callable[..., Ended]
 
 NUMBERS = ["age", "months", "spend"]
@@ -131,6 +138,49 @@ def test_a_job_that_fails(
     assert not [name for name in cloud.store.names(ROOT) if "_run/" in name]
 
 
+def test_a_job_of_which_the_service_does_not_say_why_it_failed(
+    scoreline: Scoreline,
+    cloud: FakeCloud,
+    flags: list[str],
+    job: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dataflow, "_LAST_WORDS_SECS", 0.2)
+    cloud.first_state = "FAILED"
+    ended = scoreline("run", job, *flags)
+    assert ended.code == 1
+    assert "DataflowError: the service does not say why" in ended.err
+
+
+def test_a_bucket_that_is_not_there(
+    scoreline: Scoreline, cloud: FakeCloud, flags: list[str], job: str
+) -> None:
+    ended = scoreline("run", job, *flags, "--staging_location=gs://no-such-bucket/staging")
+    assert ended.code == 2, ended.err
+    assert "--staging_location=gs://no-such-bucket/staging: 404" in ended.err
+    assert "Create the bucket, or name another" in ended.err
+    assert not cloud.jobs
+    assert not [name for name in cloud.store.names(ROOT) if "_run/" in name]
+
+
+def test_a_name_that_another_job_has(
+    scoreline: Scoreline, cloud: FakeCloud, flags: list[str], job: str
+) -> None:
+    for output, code in (("a", 0), ("b", 1)):
+        named = [*flags, "--job_name=mine", "--no_wait_until_finish"]
+        ended = scoreline("run", job, *named, "--set", f"sinks.0.path={ROOT}/{output}")
+        assert ended.code == code, ended.err
+    assert "There is already active job named mine" in ended.err
+    assert len(cloud.jobs) == 1
+
+
+def test_what_is_said_when_the_command_is_interrupted() -> None:
+    place = Place("p", "r", "name", "run", 0.0, "job-1")
+    said = _goes_on(Submitted(place, None, None))
+    assert said.startswith("the job goes on without this command: https://console")
+    assert said.endswith("gcloud dataflow jobs cancel job-1 --project=p --region=r")
+
+
 def test_a_job_that_somebody_cancels(
     scoreline: Scoreline, cloud: FakeCloud, flags: list[str], job: str
 ) -> None:
@@ -224,6 +274,37 @@ def test_a_check_says_what_workers_get(
     assert cloud.store.names("gs://") == before
 
 
+def test_a_check_of_a_stream(
+    scoreline: Scoreline, cloud: FakeCloud, flags: list[str], places: Places, job: str
+) -> None:
+    source = {"id_label": "tx", "deduplicate_by": "age", "stop_when_idle_secs": 3}
+    write_stream(places, source=source)
+    ended = scoreline("check", job, *flags)
+    assert ended.code == 0, ended.err
+    for line in (
+        "in hand    Dataflow pulls, and gives what a bundle of its own holds\n",
+        "messages are acknowledged when Dataflow has stored what the first fused stage gave\n",
+        "--job_name=churn-live: the job's name: only one of it runs, and --update finds it\n",
+        "note       source.stop_when_idle_secs is ignored on Dataflow: drain the job when it is",
+        "note       Dataflow drops messages whose attribute tx it saw in the last minutes\n",
+        "note       duplicates are found within each worker process only",
+    ):
+        assert line in ended.err
+    here = scoreline("check", job)
+    assert "note       source.id_label is for Dataflow: ignored on DirectRunner\n" in here.err
+    assert scoreline("run", job, *flags, "--metrics-port=9100").code == 2
+
+
+def test_a_job_that_broke_a_limit_fails_in_the_service() -> None:
+    report = {**REPORT, "run_folder": "gs://b/run"}
+    assert hold_limits(report) is report
+    rows = {"read": 10, "predicted": 7, "dead_lettered": 3}
+    with pytest.raises(LimitBrokenError) as raised:
+        hold_limits({**report, "exit_code": 3, "rows": rows, "unaccounted": ["1 row is lost"]})
+    assert "3 dead letters in 10 rows, of which 5.00% may be; 1 row is lost" in str(raised.value)
+    assert "gs://b/run/report.json" in str(raised.value)
+
+
 def test_a_stream_is_submitted_and_left(
     scoreline: Scoreline, cloud: FakeCloud, flags: list[str], places: Places, job: str
 ) -> None:
@@ -246,9 +327,6 @@ def test_a_stream_is_updated(
     job: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from scoreline.pipelines import dataflow
-    from scoreline.pipelines.step_names import Rename
-
     write_stream(places)
     missing = scoreline("run", job, *flags, "--update")
     assert missing.code == 2

@@ -1,4 +1,5 @@
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -93,6 +94,24 @@ def test_a_drain_is_heard_and_what_was_done_is_said(
         watch.teardown()
         reset_drain()
         TELEMETRY.reset()
+
+
+def test_where_a_service_drains_nobody_looks_for_it(
+    expected: Expected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOOK_SECS", 0.01)
+    reset_drain()
+    TELEMETRY.reset()
+    watch = _WatchFn(replace(expected, hears_drain=False, write_secs=0.01))
+    watch.setup()
+    try:
+        ask_for_drain(expected.run_folder)
+        first = read_workers(expected.run_folder)[0].process["at"]
+        assert eventually(lambda: read_workers(expected.run_folder)[0].process["at"] > first)
+        assert not is_draining()
+    finally:
+        watch.teardown()
+        reset_drain()
 
 
 def test_a_file_system_that_fails_does_not_fail_the_run(
