@@ -71,7 +71,7 @@ def test_what_a_check_finds(
     assert (found["runner"], found["mode"], found["readers"]) == ("DirectRunner", "streaming", 1)
     assert found["max_latency_secs"] == 0.1
     assert found["model"]["columns"] == dict.fromkeys("abc", "number, not null")
-    emulator, duplicates, lease = found["notes"]
+    emulator, lease, duplicates = found["notes"]
     assert emulator.startswith("PUBSUB_EMULATOR_HOST is set: this is the emulator at 127.0.0.1:")
     assert duplicates == "duplicates are found within this process only, and not across a restart"
     assert lease.startswith("max_lease_secs is 10: no less than the subscription's own deadline")
