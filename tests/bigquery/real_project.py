@@ -197,6 +197,7 @@ def queries(project: Project) -> None:
         "source": {
             "type": "bigquery",
             "query": f"SELECT a, b, order_id FROM `{table}` WHERE order_id > 4000",
+            "temp_dataset": project.dataset,
         },
         "model": {"uri": "model.joblib", "trust": {"allow_pickle": True}},
         "sinks": [{"path": "queried", "keep": ["order_id"]}],
