@@ -34,7 +34,7 @@ from scoreline.pipelines.template_spec import METADATA, SPEC, container_spec, wr
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = ROOT / "templates" / "dataflow" / "main.py"
-IMAGE = "europe-west4-docker.pkg.dev/my-project/scoreline/scoreline:0.1.0"
+IMAGE = "localhost:9/scoreline/scoreline:0.1.0"  # nobody is asked what it holds: nobody is there
 TEMPLATE = f"gs://{BUCKET}/templates/{SPEC}"
 RUN_ID = "20260131T120000Z-a1b2c3"
 Scoreline = Callable[..., Ended]
@@ -42,8 +42,9 @@ Made = tuple[dict[str, Any], beam_runner_api_pb2.Pipeline]
 
 
 @pytest.fixture
-def shop(cloud: FakeCloud, classifier_file: Path) -> FakeCloud:
+def shop(cloud: FakeCloud, classifier_file: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
     """The fake, with a model, some rows, a job file and the template in its bucket."""
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", PROJECT)  # else Google's library asks gcloud for it
     cloud.store.put(f"{BUCKET}/models/churn.joblib", classifier_file.read_bytes())
     sink = pa.BufferOutputStream()
     pq.write_table(numbers(100), sink)
