@@ -344,9 +344,16 @@ def make_job(values: dict[str, Any], variables: dict[str, str] | None = None) ->
     try:
         job = Job.model_validate(values)
     except ValidationError as error:
-        raise UsageError("\n".join(explain(problem, Job) for problem in error.errors())) from None
+        raise UsageError("\n".join(explain(each, Job) for each in _causes(error))) from None
     job._variables.update(variables or {})
     return job
+
+
+def _causes(error: ValidationError) -> list[Any]:
+    """What is wrong, without what only follows: a list is not empty whose entries are wrong."""
+    problems = error.errors()
+    above = {problem["loc"][:-depth] for problem in problems for depth in range(1, 4)}
+    return [each for each in problems if each["type"] != "too_short" or each["loc"] not in above]
 
 
 def as_yaml(job: Job) -> str:

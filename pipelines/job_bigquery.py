@@ -1,5 +1,6 @@
 """The parts of a job that are about BigQuery: a table to read, tables to write to."""
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -146,7 +147,8 @@ def _table_beside(sinks: Any) -> str | None:
     kinds = [sink for sink in sinks or () if isinstance(sink, dict)] if _is_list(sinks) else []
     first = next((sink for sink in kinds if sink.get("type") != "pubsub"), {})
     table = first.get("table")
-    return table if first.get("type") == "bigquery" and isinstance(table, str) else None
+    is_named = isinstance(table, str) and re.fullmatch(TABLE, table) is not None
+    return table if first.get("type") == "bigquery" and is_named else None
 
 
 def _is_list(value: Any) -> bool:

@@ -151,3 +151,10 @@ def test_the_home_of_a_run_is_beside_the_first_sink_that_is_no_topic() -> None:
     assert job_of(STREAM, [TOPIC, {"path": "out"}, TABLE_SINK]).home.path == "out"
     places = {"report": {"path": "r"}, "dead_letters": {"path": "d"}}
     assert job_of(STREAM, [TOPIC], **places).home is None
+
+
+def test_what_only_follows_from_a_wrong_name_is_not_said() -> None:
+    assert refusal(sinks=[{"type": "bigquery", "table": "x.y"}]) == (
+        "sinks.0.table: expected PROJECT.DATASET.TABLE, got 'x.y'"
+    )
+    assert refusal(sinks=[]) == "sinks: expected a list that is not empty, got a list"
