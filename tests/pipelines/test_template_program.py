@@ -54,6 +54,13 @@ STREAM = {
     "types": "id=int64,at=timestamp",
 }
 del STREAM["overwrite"]  # not for a stream
+TABLES = {
+    **NEEDED,
+    "input": "bq://shop.sales.orders",
+    "output": "bq://shop.ml.scores",
+    "dead_letters": "bq://shop.ml.rejected",
+    "report": "gs://b/runs",
+}
 LAUNCHER = [
     "--runner=DataflowRunner",
     "--project=p",
@@ -89,7 +96,9 @@ def test_parameters_become_the_flags_of_score() -> None:
     assert sorted(command[len(ours) :]) == sorted(LAUNCHER)
 
 
-@pytest.mark.parametrize("values", [NEEDED, FULL, STREAM], ids=["needed", "full", "stream"])
+@pytest.mark.parametrize(
+    "values", [NEEDED, FULL, STREAM, TABLES], ids=["needed", "full", "stream", "tables"]
+)
 def test_the_job_is_the_one_of_the_command_line(
     scoreline: Callable[..., Ended], values: dict[str, str]
 ) -> None:
@@ -159,6 +168,24 @@ def test_the_same_of_a_stream(tmp_path: Path) -> None:
     assert job.sinks[0].topic == "projects/p/topics/scores"
     assert job.dead_letters.topic == "projects/p/topics/rejected"
     assert job.max_latency_secs == 0.5
+
+
+def test_the_same_of_tables(tmp_path: Path) -> None:
+    content = {
+        "name": "orders",
+        "source": {"type": "bigquery", "table": "o.d.in", "row_filter": "x > 1"},
+        "model": {"uri": "gs://old/model.onnx"},
+        "sinks": [{"type": "bigquery", "table": "o.d.out", "write": "truncate"}],
+    }
+    job = job_of(tmp_path, content, TABLES)
+    assert (job.source.table, job.source.row_filter) == ("shop.sales.orders", "x > 1")
+    assert (job.sinks[0].table, job.sinks[0].write) == ("shop.ml.scores", "truncate")
+    assert job.dead_letters.table == "shop.ml.rejected"
+
+
+def test_another_kind_than_the_job_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"source\.path"):
+        job_of(tmp_path, FILES_JOB, {"input": "pubsub://projects/p/subscriptions/s"})
 
 
 def test_every_parameter_has_a_key_in_a_job_file() -> None:
