@@ -9,7 +9,7 @@ CHECKED := $(SOURCES) tests benchmarks demo setup.py
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-stream test test-image test-flink soak soak-flink coverage bench bench-formats bench-handlers bench-streaming bench-flink bench-bigquery pictures lint types format clean
+.PHONY: help install demo demo-stream test test-image test-dataflow test-flink soak soak-flink coverage bench bench-formats bench-handlers bench-streaming bench-flink bench-bigquery pictures lint types format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ soak: $(STAMP)  ## the crash suite of streams, and a thousand damaged files of e
 
 test-image: $(STAMP)  ## what the worker image holds, made in a fresh virtual environment; a few minutes
 	$(BIN)/python -m pytest -m image --timeout 1800 tests/templates $(PYTEST_ARGS)
+
+test-dataflow: $(STAMP)  ## what a worker on Dataflow installs, in a fresh virtual environment; some minutes
+	$(BIN)/python -m pytest -m dataflow --timeout 1800 tests/dataflow $(PYTEST_ARGS)
 
 test-flink: flink-parts  ## batch and streams on a Flink cluster and on Prism; needs Java 17, Maven, Go
 	$(BIN)/python -m pytest -m flink --timeout 300 tests/flink $(PYTEST_ARGS)

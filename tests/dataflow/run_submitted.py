@@ -46,7 +46,8 @@ def run_here(environment: api.Environment, *, is_apart: bool) -> None:
         environment.urn, environment.payload = python_urns.EMBEDDED_PYTHON_GRPC, b"0"
         return
     environment.urn = python_urns.SUBPROCESS_SDK
-    command = f"{sys.executable} -S -m apache_beam.runners.worker.sdk_worker_main"
+    flags = "-S " if sys.flags.no_site else ""
+    command = f"{sys.executable} {flags}-m apache_beam.runners.worker.sdk_worker_main"
     environment.payload = command.encode()
 
 
