@@ -45,6 +45,7 @@ _READY_SECS = 60.0  # it takes 4 s on an idle machine
 _CALL_SECS = 30.0
 _WATCH_SECS = 1.0
 _SILENT_SECS = 15.0  # a busy machine may keep it from answering for a while
+_MAX_BYTES = 600 * 2**20  # three times what it has at its start
 _NUMBERS = itertools.count()
 
 
@@ -126,6 +127,7 @@ class BigQueryEmulator:
                 env=os.environ | {"HOME": str(home_of(part))},
             )
         self._wait_until_ready()
+        self.hung = False
         self._stopped.clear()
         self._watch = threading.Thread(target=self._watch_over, daemon=True)
         self._watch.start()
@@ -134,6 +136,11 @@ class BigQueryEmulator:
         """Ends it, and starts an empty one on the same ports."""
         self.kill()
         self.start()
+
+    def refresh(self) -> None:
+        """Restarts it if it hung, or has grown: it keeps all that tests ever wrote."""
+        if self.hung or self._resident_bytes() > _MAX_BYTES:
+            self.restart()
 
     def kill(self) -> None:
         """Ends it without a warning."""
@@ -195,6 +202,10 @@ class BigQueryEmulator:
     def _log(self) -> Path:
         return self._folder / "emulator.log"
 
+    def _resident_bytes(self) -> int:
+        words = ["ps", "-o", "rss=", "-p", str(self.pid)]
+        return int(subprocess.run(words, capture_output=True, text=True).stdout or 0) * 1024
+
     def log_tail(self) -> str:
         """The end of what it said."""
         return self._log.read_text(errors="replace")[-2_000:]
@@ -231,10 +242,16 @@ class BigQueryEmulator:
 
 def bigquery_fixture() -> Iterator[BigQueryEmulator]:
     """A running emulator, which scoreline finds: the body of a fixture of a module."""
+    require_bigquery()
+    with BigQueryEmulator() as emulator:
+        yield from found_by_scoreline(emulator)
+
+
+def found_by_scoreline(emulator: BigQueryEmulator) -> Iterator[BigQueryEmulator]:
+    """An emulator while the variables of this process name it."""
     import pytest
 
-    require_bigquery()
-    with BigQueryEmulator() as emulator, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         for name, value in emulator.variables.items():
             patch.setenv(name, value)
         yield emulator

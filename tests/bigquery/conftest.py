@@ -3,18 +3,27 @@
 from collections.abc import Iterator
 
 import pytest
-from bq_emulator import BigQueryEmulator, bigquery_fixture
+from bq_emulator import BigQueryEmulator, found_by_scoreline, require_bigquery
 from read_double import ReadDouble
 from rest_double import RestDouble
 
 from scoreline.transforms.bigquery.storage_channel import storage_channel
 
 
+@pytest.fixture(scope="session")
+def bigquery_process() -> Iterator[BigQueryEmulator]:
+    """An emulator, one for each worker."""
+    require_bigquery()
+    with BigQueryEmulator() as emulator:
+        yield emulator
+
+
 @pytest.fixture(scope="module")
-def bq() -> Iterator[BigQueryEmulator]:
-    """An emulator of this module, which grows with what is done with it."""
+def bq(bigquery_process: BigQueryEmulator) -> Iterator[BigQueryEmulator]:
+    """The emulator, which scoreline finds; other modules have left datasets there."""
+    bigquery_process.refresh()
     storage_channel.cache_clear()
-    yield from bigquery_fixture()
+    yield from found_by_scoreline(bigquery_process)
     storage_channel.cache_clear()
 
 
