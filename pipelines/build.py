@@ -1,7 +1,7 @@
 """Wires a job: source to conform to predict to sinks to commit."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import apache_beam as beam
 import pyarrow as pa
@@ -13,12 +13,10 @@ from scoreline.transforms.read_files import BATCHES, RECEIPTS, ReadSplits
 from scoreline.transforms.receipts import Receipt
 from scoreline.transforms.table_place import TablePlace
 from scoreline.transforms.watch_workers import WatchWorkers
+from scoreline.transforms.write_bigquery import WriteBigQueryParts
 
 from .job import Job, PubSubSink
 from .preflight import Prepared
-
-if TYPE_CHECKING:
-    from scoreline.transforms.write_bigquery import WriteBigQueryParts
 
 Batches = beam.PCollection[pa.RecordBatch]
 Receipts = beam.PCollection[Receipt]
@@ -151,9 +149,7 @@ def _send(
     sink: int,
     keep: tuple[str, ...] | None = None,
     row_id: bool = False,
-) -> "WriteBigQueryParts":
-    from scoreline.transforms.write_bigquery import WriteBigQueryParts  # what files need not load
-
+) -> WriteBigQueryParts:
     return WriteBigQueryParts(place.written, keep, row_id, kind=kind, run_id=plan.run_id, sink=sink)
 
 

@@ -1,7 +1,7 @@
 """Wires a stream: messages to decode to conform to predict to sinks, all in one fused stage."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import apache_beam as beam
 import pyarrow as pa
@@ -14,6 +14,7 @@ from scoreline.transforms.native_pubsub import ReadNativePubSub
 from scoreline.transforms.read_pubsub import ReadPubSub
 from scoreline.transforms.stream_files import WriteStreamFiles
 from scoreline.transforms.watch_workers import WatchWorkers
+from scoreline.transforms.write_bigquery import WriteBigQueryStream
 from scoreline.transforms.write_pubsub import PublishDeadLetters, WritePubSub
 
 from .build import sink_labels
@@ -21,9 +22,6 @@ from .job import PubSubDeadLetters, PubSubSink
 from .job_files import FilesSink
 from .places import dead_letters_table, layout_of
 from .stream_preflight import PreparedStream
-
-if TYPE_CHECKING:
-    from scoreline.transforms.write_bigquery import WriteBigQueryStream
 
 Batches = beam.PCollection[pa.RecordBatch]
 
@@ -130,9 +128,7 @@ def _send(
     kind: Literal["predicted", "dead_lettered"],
     sink: int,
     keep: tuple[str, ...] | None = None,
-) -> "WriteBigQueryStream":
-    from scoreline.transforms.write_bigquery import WriteBigQueryStream  # the others need it not
-
+) -> WriteBigQueryStream:
     return WriteBigQueryStream(
         table, keep, kind=kind, run_id=run_id, sink=sink, retry_secs=_retry_secs(prepared)
     )

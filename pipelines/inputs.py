@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import pyarrow as pa
 
@@ -12,6 +12,14 @@ from scoreline.models.contract import Contract
 from scoreline.models.errors import ContractError
 from scoreline.models.numeric import as_numbers
 from scoreline.models.reserved import PREFIX
+from scoreline.transforms.bigquery.errors import BigQueryError
+from scoreline.transforms.bigquery.names import TableName
+from scoreline.transforms.bigquery_input import (
+    OpenTable,
+    TableInfo,
+    inspect_query,
+    inspect_table,
+)
 from scoreline.transforms.file_formats import FileFormat, FileInfo, format_of, inspector
 from scoreline.transforms.formats.csv_dialect import CsvDialect
 from scoreline.transforms.match_files import match_files
@@ -26,9 +34,6 @@ from .job_bigquery import BigQuerySource
 from .job_files import CsvSpec
 from .near import near_file, near_name
 from .tables import asked
-
-if TYPE_CHECKING:
-    from scoreline.transforms.bigquery_input import OpenTable, TableInfo
 
 _LOGGER = logging.getLogger(__name__)
 _PROBED_FILES = 16  # of so many files a look at the first rows tells text from numbers
@@ -52,7 +57,7 @@ class Input:
     schema: pa.Schema
     file_names: dict[str, str]
     left_out: tuple[str, ...] = ()
-    table: "TableInfo | None" = None
+    table: TableInfo | None = None
 
     @property
     def is_open(self) -> bool:
@@ -97,9 +102,6 @@ def _seen(schema: pa.Schema, file_names: dict[str, str]) -> tuple[pa.Schema, tup
 
 
 def _inspect_table(source: BigQuerySource) -> Input:
-    from scoreline.transforms.bigquery.names import TableName
-    from scoreline.transforms.bigquery_input import inspect_query, inspect_table
-
     with asked(f"--input bq://{source.table}" if source.table else "source.query"):
         if source.table is not None:
             info = inspect_table(TableName.parse(source.table), source.row_filter)
@@ -138,10 +140,8 @@ def opened(
             _close(table)
 
 
-def _close(table: "OpenTable") -> None:
+def _close(table: OpenTable) -> None:
     """Removes what reading a table took; where that is refused, it is said, and nothing fails."""
-    from scoreline.transforms.bigquery.errors import BigQueryError  # what files need not load
-
     try:
         table.close()
     except BigQueryError as error:

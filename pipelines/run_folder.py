@@ -154,7 +154,7 @@ def _settle(layout: FileLayout, found: _Found, *, has_intent: bool) -> str:
         said = f"run {found.run_id} had finished when it was interrupted: nothing was left to do"
     elif has_intent:
         roll_forward(found.run_folder)
-        said = f"completed run {found.run_id}, which was interrupted while it made its files final"
+        said = f"completed run {found.run_id}, which was interrupted while it made its output final"
     else:
         remove_folder(found.run_folder)
         remove_folder(own)
@@ -260,7 +260,7 @@ class Claim:
         if not _abandon(folder):
             self._heartbeat.stop(leave=True)
             return (
-                "its files are being made final: give the same command again, and it completes "
+                "its output is being made final: give the same command again, and it completes "
                 "the run."
             )
         with suppress(OSError):  # what keeps the run from writing may keep us from removing

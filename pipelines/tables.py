@@ -6,7 +6,17 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
+from scoreline.transforms.bigquery.errors import BigQueryError
 from scoreline.transforms.bigquery.names import TableName, temporary_table
+from scoreline.transforms.bigquery.table_fit import new_columns
+from scoreline.transforms.bigquery.tables import (
+    add_columns,
+    check_new,
+    create,
+    create_staging,
+    delete_temporary,
+    describe,
+)
 from scoreline.transforms.commit import INTENT
 from scoreline.transforms.dead_letters import DEAD_LETTER_SCHEMA
 from scoreline.transforms.storage import exists, join
@@ -68,8 +78,6 @@ def asked(flag: str) -> Iterator[None]:
     Raises:
         UsageError: the part does not fit, or BigQuery refuses it.
     """
-    from scoreline.transforms.bigquery.errors import BigQueryError  # what files need not load
-
     try:
         yield
     except (BigQueryError, ValueError) as error:
@@ -82,9 +90,6 @@ def _sink_target(sink: BigQuerySink, schema: pa.Schema, number: int) -> Target:
 
 
 def _target(table: TableName, schema: pa.Schema, create: CreateSpec, *, allow: bool) -> Target:
-    from scoreline.transforms.bigquery.table_fit import new_columns
-    from scoreline.transforms.bigquery.tables import check_new, describe
-
     found = describe(table)
     if found is None:
         _check_types(table, schema)
@@ -143,12 +148,12 @@ class TableClaim:
             return "its rows are being made final."
         for target in self._targets:
             if target.number is not None:
-                _discard(temporary_table(target.table, self._run_id, target.number), self._run_id)
+                staging = temporary_table(target.table, self._run_id, target.number)
+                with suppress(BigQueryError):  # it expires by itself
+                    delete_temporary(staging, self._run_id)
         return "its temporary tables are removed."
 
     def _make(self, target: Target) -> None:
-        from scoreline.transforms.bigquery.tables import add_columns, create, create_staging
-
         if target.is_new:
             create(
                 target.table,
@@ -161,11 +166,3 @@ class TableClaim:
             add_columns(target.table, target.schema)
         if target.number is not None:
             create_staging(target.table, self._run_id, target.number)
-
-
-def _discard(staging: TableName, run_id: str) -> None:
-    from scoreline.transforms.bigquery.errors import BigQueryError
-    from scoreline.transforms.bigquery.tables import delete_temporary
-
-    with suppress(BigQueryError):  # it expires by itself
-        delete_temporary(staging, run_id)

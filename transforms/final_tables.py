@@ -6,7 +6,10 @@ from typing import Any
 
 from grpc import StatusCode
 
+from .bigquery.errors import BigQueryError, status_of
 from .bigquery.names import TableName
+from .bigquery.tables import delete_temporary, replace, was_replaced
+from .bigquery.write_streams import StreamsLostError, commit_streams, seal_streams
 from .receipts import Receipt
 
 
@@ -24,8 +27,6 @@ def seal(parts: Iterable[Receipt]) -> None:
     for part in parts:
         rows[str(part.path)] += part.rows
     if rows:
-        from .bigquery.write_streams import seal_streams  # what files need not load
-
         seal_streams(rows)
 
 
@@ -45,10 +46,6 @@ def make_tables_final(intent: dict[str, Any], run_folder: str) -> None:
         BigQueryError: BigQuery refuses it or does not answer; the next try may succeed.
     """
     streams, replaces = intent.get("streams", ()), intent.get("replaces", ())
-    if not streams and not replaces:
-        return
-    from .bigquery.tables import delete_temporary, replace, was_replaced
-
     replaced = set()
     for entry in replaces:
         if was_replaced(TableName.parse(entry["table"]), entry["job_id"]):
@@ -64,9 +61,6 @@ def make_tables_final(intent: dict[str, Any], run_folder: str) -> None:
 
 
 def _commit(table: TableName, names: list[str], run_folder: str) -> None:
-    from .bigquery.errors import BigQueryError, status_of
-    from .bigquery.write_streams import StreamsLostError, commit_streams
-
     try:
         commit_streams(table, names)
     except BigQueryError as error:

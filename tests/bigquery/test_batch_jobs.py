@@ -15,8 +15,8 @@ from bq_emulator import BigQueryEmulator
 from running import NUMBERS, Ended, files_below, numbers, write
 from sklearn.linear_model import LogisticRegression
 
-from scoreline.transforms import commit, decode_payload
-from scoreline.transforms.bigquery import write_streams
+from scoreline.transforms import commit, decode_payload, final_tables
+from scoreline.transforms.bigquery.write_streams import StreamsLostError
 
 Score = Callable[..., Ended]
 Scoreline = Callable[..., Ended]
@@ -95,6 +95,23 @@ def test_from_files_to_a_table_and_its_dead_letters(
     assert decode_payload(dead[0]["payload"]).to_pylist()[0]["id"] == 5
     assert dead[0]["run_id"] == report_of(f"{table}.run")["run_id"]
     assert f"FROM `{table}_dead_letters` WHERE run_id = " in ended.err
+
+
+def test_the_same_where_workers_are_not_this_process(
+    bq: BigQueryEmulator, dataset: str, score: Score, classifier: LogisticRegression
+) -> None:
+    rows = numbers(ROWS)
+    bq.load(f"{dataset}.orders", rows)
+    table = f"{dataset}.scores"
+    engine = ["--runner=PortableRunner", "--job_endpoint=embed"]
+
+    ended = score("--keep", "id", *engine, input=f"bq://{dataset}.orders", output=f"bq://{table}")
+
+    assert ended.code == 0, ended.err
+    scored = by_id(bq.rows(table))
+    assert scored["id"].to_pylist() == list(range(ROWS))
+    assert scored["prediction"].to_pylist() == predictions(classifier, rows)
+    assert report_of(f"{table}.run")["runner"] == "PortableRunner"
 
 
 def test_from_a_table_to_files_only_what_is_wanted(
@@ -346,10 +363,10 @@ def test_a_run_whose_streams_are_lost_while_it_commits_says_what_to_do(
     table = f"{dataset}.scores"
 
     def lost(name: Any, streams: Any) -> None:
-        raise write_streams.StreamsLostError(f"{name}: its streams are gone")
+        raise StreamsLostError(f"{name}: its streams are gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(write_streams, "commit_streams", lost)
+        patch.setattr(final_tables, "commit_streams", lost)
         for _ in range(2):
             ended = score("--keep", "id", output=f"bq://{table}")
             assert ended.code == 1, ended.err

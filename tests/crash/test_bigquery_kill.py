@@ -20,8 +20,7 @@ Score = Callable[..., Ended]
 REMOVED, COMPLETED = "removed what run", "completed run"
 FINISHED = "had finished when it was interrupted"
 
-STREAMS = "scoreline.transforms.bigquery.write_streams"
-TABLES = "scoreline.transforms.bigquery.tables"
+FINAL = "scoreline.transforms.final_tables"
 MOMENTS = [
     # While rows are read and appended.
     (Moment("scoreline.transforms.parquet_files.identify", 3), REMOVED, ()),
@@ -29,13 +28,13 @@ MOMENTS = [
     (Moment("scoreline.transforms.commit.create_json", part="commit.json"), REMOVED, ()),
     # After the intent; after the first of two commits; after both.
     (Moment("scoreline.transforms.commit.make_tables_final"), COMPLETED, ()),
-    (Moment(f"{STREAMS}.commit_streams", when="after"), COMPLETED, ()),
+    (Moment(f"{FINAL}.commit_streams", when="after"), COMPLETED, ()),
     (Moment("scoreline.transforms.commit.make_tables_final", when="after"), COMPLETED, ()),
     (Moment("scoreline.pipelines.heartbeat.Heartbeat.stop"), FINISHED, ()),
     # The same with rows that replace others: before that, after it, without the table they were in.
-    (Moment(f"{TABLES}.replace"), COMPLETED, ("--write", "truncate")),
-    (Moment(f"{TABLES}.replace", when="after"), COMPLETED, ("--write", "truncate")),
-    (Moment(f"{TABLES}.delete_temporary", when="after"), COMPLETED, ("--write", "truncate")),
+    (Moment(f"{FINAL}.replace"), COMPLETED, ("--write", "truncate")),
+    (Moment(f"{FINAL}.replace", when="after"), COMPLETED, ("--write", "truncate")),
+    (Moment(f"{FINAL}.delete_temporary", when="after"), COMPLETED, ("--write", "truncate")),
 ]
 
 _LEASE_SECS = 12.0  # a little longer than that of the subscription

@@ -87,7 +87,7 @@ def test_an_intent_is_rolled_forward_whosever_it_is(fingerprint: str, is_same: b
     intent("out/_run/r1")
     recovery = recover(FileLayout("out"), fingerprint)
     assert recovery.notes == (
-        "completed run r1, which was interrupted while it made its files final",
+        "completed run r1, which was interrupted while it made its output final",
     )
     assert (recovery.report is not None) == is_same
     assert Path("out/_run/r1/_SUCCESS").exists()

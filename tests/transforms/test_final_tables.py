@@ -10,8 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from scoreline.transforms import CommitPlan, FileLayout, Receipt
-from scoreline.transforms.bigquery import tables, write_streams
+from scoreline.transforms import CommitPlan, FileLayout, Receipt, final_tables
 from scoreline.transforms.bigquery.errors import BigQueryError
 from scoreline.transforms.bigquery.names import TableName
 from scoreline.transforms.bigquery.write_streams import StreamsLostError
@@ -43,14 +42,11 @@ class FakeBigQuery:
     dies_after: bool = False
 
     def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for module, name in (
-            (write_streams, "seal_streams"),
-            (write_streams, "commit_streams"),
-            (tables, "replace"),
-            (tables, "was_replaced"),
-            (tables, "delete_temporary"),
+        for name in (
+            *("seal_streams", "commit_streams"),
+            *("replace", "was_replaced", "delete_temporary"),
         ):
-            monkeypatch.setattr(module, name, self._watched(getattr(self, name)))
+            monkeypatch.setattr(final_tables, name, self._watched(getattr(self, name)))
 
     def _watched(self, function: Any) -> Any:
         def call(*args: Any) -> Any:
