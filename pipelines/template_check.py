@@ -51,7 +51,7 @@ def _text(path: str) -> str:
         try:
             with open_file(path) as file:
                 return str(file.read(_MAX_BYTES), "utf-8")
-        except OSError as error:
+        except Exception as error:  # each file system has errors of its own
             raise UsageError(f"cannot read {path}: {error}{near_file(path)}") from None
     if not Path(path).is_file():
         raise UsageError(f"no template {path}. scoreline template build makes one.")

@@ -121,6 +121,22 @@ def test_gcloud_builds_the_same_template(shop: FakeCloud, tmp_path: Path) -> Non
     assert theirs == spec
 
 
+def test_a_template_is_published_and_checked_in_a_bucket(
+    scoreline: Scoreline, shop: FakeCloud
+) -> None:
+    folder = f"gs://{BUCKET}/published"
+    build = ("template", "build", f"--image={IMAGE}", f"--output={folder}/")
+    assert scoreline(*build).out == f"{folder}/{SPEC}\n{folder}/{METADATA}\n"
+    assert json.loads(shop.store.get(f"{folder}/{SPEC}")) == container_spec(IMAGE, {})
+    assert f"{folder}/{SPEC} exists" in scoreline(*build).err
+    assert scoreline(*build, "--overwrite").code == 0
+    checked = scoreline("template", "check", f"{folder}/{SPEC}")
+    assert (checked.code, checked.err) == (0, "")
+    missing = scoreline("template", "check", f"{folder}/other.json")
+    assert missing.code == 2
+    assert f"scoreline: cannot read {folder}/other.json: " in missing.err
+
+
 def test_gcloud_sends_what_was_asked_for(
     scoreline: Scoreline, shop: FakeCloud, tmp_path: Path
 ) -> None:
