@@ -1,4 +1,4 @@
-"""Turns a Parquet file into a table, in load jobs.
+"""Turns a Parquet file into a table, in a load job: the emulator takes some 100 MB.
 
 ::
 
