@@ -11,8 +11,8 @@ from bq_emulator import BigQueryEmulator
 from feed import Account
 from live import Scene
 from running import Ended
-from stream_process import Stream
-from sudden import SMALL, Moment, Popen
+from stream_process import Command, Starter, Stream
+from sudden import SMALL, Moment
 
 Wreck = Callable[..., Ended]
 Score = Callable[..., Ended]
@@ -81,18 +81,17 @@ def test_a_killed_run_is_removed_or_completed(
 def test_two_runs_into_one_table_at_the_same_time(
     bq: BigQueryEmulator,
     dataset: str,
-    start: Callable[..., Popen],
+    starter: Starter,
     small_file: Path,
     classifier_file: Path,
 ) -> None:
-    table = f"{dataset}.scores"
-    runs = [
-        start("-m", "scoreline", *words_of(classifier_file, table, "--report", folder))
-        for folder in ("one", "two")
-    ]
+    table, folder = f"{dataset}.scores", small_file.parent
+    runs = []
+    for name in ("one", "two"):
+        words = words_of(classifier_file, table, "--report", name)
+        runs.append(Stream(starter, Command(words, folder, bq.variables, folder / f"{name}.err")))
     for run in runs:
-        _, err = run.communicate(timeout=120)
-        assert run.returncode == 0, err
+        assert run.wait(120) == 0, run.err()
     ids = bq.rows(table)["id"].to_pylist()
     assert sorted(ids) == sorted([*range(1, SMALL), *range(1, SMALL)])
     dead = bq.rows(f"{table}_dead_letters")
