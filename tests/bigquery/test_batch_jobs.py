@@ -165,6 +165,23 @@ def test_a_second_run_appends_and_one_that_truncates_replaces(
     assert sorted(bq.tables(dataset.split(".")[1])) == ["scores", "scores_dead_letters"]
 
 
+def test_dead_letters_in_files_beside_a_table_are_replaced_only_when_asked(
+    bq: BigQueryEmulator, dataset: str, score: Score, workdir: Path
+) -> None:
+    write(workdir / "in.parquet", with_nulls(numbers(40), 1))
+    table = f"{dataset}.scores"
+    flags = ["--keep", "id", "--dead-letters", "dead", "--report", "runs"]
+    assert score(*flags, output=f"bq://{table}").code == 0
+    refused = score(*flags, output=f"bq://{table}")
+    assert refused.code == 2
+    assert "--dead-letters dead exists: dead/part-00000-conform.parquet" in refused.err
+    ended = score(*flags, "--overwrite", output=f"bq://{table}")
+    assert ended.code == 0, ended.err
+    assert bq.rows(table).num_rows == 2 * 39
+    assert pq.read_table("dead").num_rows == 1
+    assert bq.tables(dataset.split(".")[1]) == ["scores"]
+
+
 def test_a_table_is_made_as_it_is_asked_for(
     bq: BigQueryEmulator, dataset: str, score: Score, workdir: Path
 ) -> None:
