@@ -1,11 +1,14 @@
 """Fixtures of tests without the cloud: a recording fake that is taken for Google."""
 
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_dataflow import BUCKET, PROJECT, FakeCloud, fake_cloud
+
+sys.path.append(str(Path(__file__).parents[1] / "bigquery"))  # its emulator
 
 
 @pytest.fixture

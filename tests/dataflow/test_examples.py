@@ -1,14 +1,8 @@
 """Every example job is submitted by the real DataflowRunner, and what it submitted is run."""
 
-import base64
 import hashlib
-import io
 import json
-import os
-import subprocess
-import sys
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +10,18 @@ import pytest
 from emulator import PROJECT as EMULATED
 from emulator import Emulator
 from examples import JOBS, Example, environment, examples, messages
-from fake_dataflow import BUCKET, PROJECT, REGION, FakeCloud, RecordedJob
-from google.pubsub_v1 import types
+from fake_dataflow import PROJECT, REGION, FakeCloud, RecordedJob
 from graphs import PUBSUB_READ, hints, images, sources, tops
 from places import Places
 from running import Ended
+from workers import installed, run, save, write_messages
 
 import scoreline
 
 Scoreline = Callable[..., Ended]
 
-RUN = Path(__file__).with_name("run_submitted.py")
 BATCH, STREAMING = 1, 2  # as the service numbers them
-# Tables need a double of BigQuery to be looked at: tests/bigquery submits those.
+# Tables need an emulator of BigQuery, too: test_tables.py submits those.
 TABLES = {path.name for path in JOBS.glob("*.yaml") if "bigquery" in path.read_text()}
 
 pytestmark = pytest.mark.timeout(300)  # the emulator may have to start
@@ -69,13 +62,12 @@ def test_every_example_is_submitted_and_what_was_submitted_runs(
         check_job(cloud, job, is_stream=name == "pubsub_stream.yaml")
     check_stream(cloud, jobs["pubsub_stream.yaml"])
     graphs = {name: save(cloud, job, tmp_path / f"{name}.pb") for name, job in jobs.items()}
-    feed = tmp_path / "messages"
-    feed.write_text("".join(f"{line}\n" for line in map(as_sent, enumerate(messages()))))
+    feed = write_messages(messages(), tmp_path / "messages")
     words = [
         f"{path}={feed}" if name == "pubsub_stream.yaml" else str(path)
         for name, path in graphs.items()
     ]
-    said = run(words, installed(cloud, jobs.values(), tmp_path / "installed"), tmp_path)
+    said = run(words, installed(cloud, tmp_path / "installed"), tmp_path)
 
     assert f"scoreline is in {tmp_path / 'installed' / 'scoreline'}" in said
     for name, example in made.items():
@@ -131,49 +123,3 @@ def report_of(cloud: FakeCloud, job: RecordedJob) -> dict[str, Any] | None:
     end = f"{job.labels['scoreline_run_id']}/report.json"
     found = [name for name in cloud.store.names("gs://") if name.lower().endswith(end)]
     return json.loads(cloud.store.get(found[0])) if found else None
-
-
-def save(cloud: FakeCloud, job: RecordedJob, path: Path) -> Path:
-    path.write_bytes(cloud.store.get(job.options["pipelineUrl"]))
-    return path
-
-
-def installed(cloud: FakeCloud, jobs: object, folder: Path) -> Path:
-    """A folder with nothing but what workers install of ours and of the user's."""
-    for uri in cloud.store.names(f"gs://{BUCKET}/staging"):
-        if uri.endswith(".whl"):
-            with zipfile.ZipFile(io.BytesIO(cloud.store.get(uri))) as wheel:
-                wheel.extractall(folder)
-    return folder
-
-
-def as_sent(numbered: tuple[int, bytes]) -> str:
-    number, payload = numbered
-    message = types.PubsubMessage(
-        data=payload,
-        attributes={"region": "north"},
-        message_id=str(number),
-        publish_time="2026-01-31T12:00:00Z",
-    )
-    return base64.b64encode(types.PubsubMessage.serialize(message)).decode()
-
-
-def run(words: list[str], package: Path, cwd: Path) -> str:
-    """Runs graphs without this environment's scoreline: -S leaves out what links to it."""
-    libraries = [path for path in sys.path if path.endswith("-packages")]
-    done = subprocess.run(
-        [sys.executable, "-S", str(RUN), *words],
-        cwd=cwd,
-        env={**only_what_workers_have(), "PYTHONPATH": os.pathsep.join([str(package), *libraries])},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def only_what_workers_have() -> Mapping[str, str]:
-    kept = ("PATH", "HOME", "TMPDIR", "LANG", "STORAGE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST")
-    kept += ("GOOGLE_APPLICATION_CREDENTIALS", "NO_GCE_CHECK", "HTTP_PROXY", "NO_PROXY")
-    return {name: os.environ[name] for name in kept if name in os.environ}
