@@ -199,7 +199,7 @@ def test_completion_knows_all_verbs_and_flags(scoreline: Scoreline, shell: str) 
     ended = scoreline("completion", shell)
     assert ended.code == 0
     assert ended.err == ""
-    for word in ("score", "run", "check", "schema", "model", "completion"):
+    for word in ("score", "run", "check", "schema", "model", "template", "completion"):
         assert word in ended.out
     for flag in ("input-format", "max-dead-letter-ratio", "set", "output-json"):
         assert (f"-l {flag} " if shell == "fish" else f"--{flag}") in ended.out
@@ -209,7 +209,7 @@ def test_completion_knows_all_verbs_and_flags(scoreline: Scoreline, shell: str) 
 
 
 COMPLETED = {
-    ("scoreline", ""): ["check", "completion", "model", "run", "schema", "score"],
+    ("scoreline", ""): ["check", "completion", "model", "run", "schema", "score", "template"],
     ("scoreline", "sc"): ["schema", "score"],
     ("scoreline", "score", "--out"): ["--output", "--output-format", "--output-json", "--outputs"],
     ("scoreline", "run", "--s"): ["--set", "--status-secs"],

@@ -152,6 +152,7 @@ def test_the_job_file_that_a_streams_flags_stand_for(score: Score, workdir: Path
         "attributes": ["region"],
         "message_id": "mid",
         "publish_time": "at",
+        "id_label": None,
         "deduplicate_by": "id",
         "deduplicate_secs": 600.0,
         "id_label": None,

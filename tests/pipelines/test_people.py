@@ -291,7 +291,7 @@ def test_scoreline_alone_shows_the_five_minute_path(scoreline: Scoreline) -> Non
     )
     assert lines[1].startswith("  scoreline score --model churn.joblib --allow-pickle --input ")
     shown = {line.split()[1] for line in lines if line.startswith("  scoreline ")}
-    assert shown == {"score", "run", "check", "schema", "model", "completion"}
+    assert shown == {"score", "run", "check", "schema", "model", "template", "completion"}
     assert max(map(len, lines)) <= 100
     assert scoreline("--help") == scoreline("help") == ended
 
@@ -314,12 +314,12 @@ def test_the_command_of_the_five_minute_path_works(
         (
             ["scor"],
             "unknown command 'scor'; did you mean score? Expected one of: score, run, check, "
-            "schema, model, completion",
+            "schema, model, template, completion",
         ),
         (
             ["xyzzy"],
             "unknown command 'xyzzy'. Expected one of: score, run, check, schema, model, "
-            "completion",
+            "template, completion",
         ),
         (["--input", "x"], "unknown command '--input'"),
         (["score"], "the following arguments are required: --input, --output, --model"),
