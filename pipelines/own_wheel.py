@@ -28,9 +28,12 @@ def build_wheel(folder: Path) -> Path:
     path = folder / f"{_NAME}-{__version__}-py3-none-any.whl"
     info = f"{_NAME}-{__version__}.dist-info"
     contents = dict(_modules())
-    contents[f"{info}/METADATA"] = (distribution(_NAME).read_text("METADATA") or "").encode()
+    installed = distribution(_NAME)
+    # In the folder of a checkout Python finds the egg-info first, which has another name for it.
+    metadata = installed.read_text("METADATA") or installed.read_text("PKG-INFO") or ""
+    contents[f"{info}/METADATA"] = metadata.encode()
     contents[f"{info}/WHEEL"] = _WHEEL.encode()
-    entry_points = distribution(_NAME).read_text("entry_points.txt")
+    entry_points = installed.read_text("entry_points.txt")
     if entry_points:
         contents[f"{info}/entry_points.txt"] = entry_points.encode()
     record = f"{info}/RECORD"
