@@ -155,7 +155,6 @@ def test_the_job_file_that_a_streams_flags_stand_for(score: Score, workdir: Path
         "id_label": None,
         "deduplicate_by": "id",
         "deduplicate_secs": 600.0,
-        "id_label": None,
         "stop_when_idle_secs": None,
         "pull_threads": 4,
         "max_messages_in_hand": 20_000,
