@@ -38,6 +38,7 @@ class Target:
         is_new: whether it has to be made.
         new_columns: those that the job adds.
         create: how it is made.
+        allow: whether columns may be added.
         number: of the sink whose rows replace what it holds; None if rows are added.
     """
 
@@ -46,6 +47,7 @@ class Target:
     is_new: bool
     new_columns: tuple[str, ...] = ()
     create: CreateSpec = field(default_factory=CreateSpec)
+    allow: bool = False
     number: int | None = None
 
 
@@ -94,12 +96,12 @@ def _target(table: TableName, schema: pa.Schema, create: CreateSpec, *, allow: b
     if found is None:
         _check_types(table, schema)
         check_new(table, schema, create.partition_by, create.cluster_by)
-        return Target(table, schema, True, (), create)
+        return Target(table, schema, True, (), create, allow)
     if found.kind != "TABLE":
         raise ValueError(f"it is a {found.kind.lower().replace('_', ' ')}; expected a table")
     added = [field.name for field in new_columns(table, found.fields, schema, allow=allow)]
     _check_types(table, pa.schema([schema.field(name) for name in added]))
-    return Target(table, schema, False, tuple(added), create)
+    return Target(table, schema, False, tuple(added), create, allow)
 
 
 def _check_types(table: TableName, schema: pa.Schema) -> None:
@@ -154,15 +156,31 @@ class TableClaim:
         return "its temporary tables are removed."
 
     def _make(self, target: Target) -> None:
-        if target.is_new:
-            create(
-                target.table,
-                target.schema,
-                partition_by=target.create.partition_by,
-                cluster_by=target.create.cluster_by,
-                expiration_days=target.create.expiration_days,
-            )
-        elif target.new_columns:
+        if target.is_new and not _is_made(target):
+            target = _found_after_all(target)
+        if target.new_columns:
             add_columns(target.table, target.schema)
         if target.number is not None:
             create_staging(target.table, self._run_id, target.number)
+
+
+def _is_made(target: Target) -> bool:
+    """Makes a table; False if somebody else did since it was looked for."""
+    return create(
+        target.table,
+        target.schema,
+        partition_by=target.create.partition_by,
+        cluster_by=target.create.cluster_by,
+        expiration_days=target.create.expiration_days,
+    )
+
+
+def _found_after_all(target: Target) -> Target:
+    """A table that another run has just made, which may not be one for these rows.
+
+    So may this run have, if the answer was lost: then it fits.
+    """
+    found = _target(target.table, target.schema, target.create, allow=target.allow)
+    if found.is_new:
+        raise BigQueryError("it was made and deleted meanwhile. Start again.")
+    return replace(found, number=target.number)

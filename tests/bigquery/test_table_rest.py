@@ -86,14 +86,14 @@ def test_a_table_of_partitions_keeps_each_for_some_days(double):
 
 
 def test_a_table_without_partitions_expires_as_a_whole(double):
-    create(SCORES, SCHEMA, expiration_days=0.5)
+    assert create(SCORES, SCHEMA, expiration_days=0.5)
     assert secs_from_now(made(double)) == pytest.approx(DAY_SECS / 2, abs=60)
     assert "timePartitioning" not in made(double)
 
 
 def test_a_table_that_another_run_has_made_is_kept(double):
     double.add_table("p-1.ml.scores", ("other", "STRING"))
-    create(SCORES, SCHEMA)
+    assert not create(SCORES, SCHEMA)
     assert made(double)["schema"]["fields"] == [{"name": "other", "type": "STRING"}]
 
 

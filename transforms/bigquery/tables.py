@@ -101,8 +101,10 @@ def create(
     partition_by: str | None = None,
     cluster_by: Sequence[str] = (),
     expiration_days: float | None = None,
-) -> None:
+) -> bool:
     """Makes a table for batches of a schema, unless there is one of that name.
+
+    Another run may have made that one, with other columns: it is for the caller to look.
 
     Args:
         name: of the table; its dataset must be there.
@@ -111,6 +113,9 @@ def create(
         cluster_by: at most four columns.
         expiration_days: how long a partition is kept after its day; of a table without partitions,
             how long the whole table is kept from now on.
+
+    Returns:
+        Whether it was made; False if there was one.
 
     Raises:
         BigQueryError: it may not be made.
@@ -128,7 +133,7 @@ def create(
         table.expires = datetime.now(UTC) + timedelta(days=expiration_days)
     if cluster_by:
         table.clustering_fields = list(cluster_by)
-    _create(table, name)
+    return _create(table, name)
 
 
 def add_columns(name: TableName, schema: pa.Schema) -> None:
@@ -236,12 +241,13 @@ def _get(name: TableName) -> bigquery.Table:
     return rest().get_table(str(name), retry=RETRY, timeout=CALL_SECS)
 
 
-def _create(table: bigquery.Table, name: TableName) -> None:
+def _create(table: bigquery.Table, name: TableName) -> bool:
     with in_words("create", name):
         try:
             rest().create_table(table, retry=RETRY, timeout=CALL_SECS)
         except Conflict:  # made by another run, or by this one, whose answer was lost
-            return
+            return False
+        return True
 
 
 def _found(name: TableName, table: bigquery.Table) -> FoundTable:
