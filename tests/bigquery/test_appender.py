@@ -4,6 +4,7 @@ import time
 from typing import ClassVar
 
 import grpc
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -192,15 +193,52 @@ def test_one_row_in_many_costs_few_requests(double):
     assert len(double.requests) <= 1 + 4 * 8
 
 
+LACKING = Code.SCHEMA_MISMATCH_EXTRA_FIELDS.value
+
+
 @both
 @pytest.mark.parametrize("ends", [True, False])
-def test_a_column_that_the_table_lacks_refuses_all_rows_at_once(double, kind, ends):
-    code = Code.SCHEMA_MISMATCH_EXTRA_FIELDS.value
-    double.faults.append(Fault(Status.INVALID_ARGUMENT, ends=ends, storage_code=code))
+def test_a_column_that_was_just_added_is_waited_for(double, kind, ends):
+    double.faults.extend([Fault(Status.INVALID_ARGUMENT, ends=ends, storage_code=LACKING)] * 3)
+    rows = Rows(kind).append([0, 1]).append([2]).flush()
+    assert sorted(written(double, rows)) == sorted(rows.accepted) == [0, 1, 2]
+    assert rows.refused == []
+    said = (
+        "INVALID_ARGUMENT: as the test wants it (a new column takes minutes to be known everywhere)"
+    )
+    assert set(rows.troubles) == {said, ""}
+    assert double.connections > 1  # an open one may know the old columns only
+
+
+@both
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_column_that_the_table_lacks_for_long_refuses_all_rows_at_once(
+    double, kind, ends, monkeypatch
+):
+    monkeypatch.setattr(appender, "_SCHEMA_SECS", 0.5)
+    double.faults.extend([Fault(Status.INVALID_ARGUMENT, ends=ends, storage_code=LACKING)] * 50)
     rows = Rows(kind).append(range(100)).flush()
-    assert rows.accepted == []
     assert [row for row, *_ in rows.refused] == list(range(100))
-    assert double.requests == []
+    began = time.monotonic()
+    rows.append(range(100, 200)).flush()
+    assert time.monotonic() - began < 0.4  # nothing is waited for twice
+    assert rows.accepted == []
+    assert [row for row, *_ in rows.refused] == list(range(200))
+    double.faults.clear()
+    rows.append([200]).flush()
+    assert rows.accepted == written(double, rows) == [200]
+
+
+def test_rows_that_are_all_refused_one_by_one_end_a_batch(double, monkeypatch):
+    monkeypatch.setattr(appender, "_MAX_ALONE", 10)
+    double.bad, double.says_rows = odd, False
+    with pytest.raises(
+        BigQueryError, match=r"p\.d\.t refused 10 rows one after the other and took none in between"
+    ):
+        Rows("pending").append(range(1, 60, 2)).flush()
+    rows = Rows("default").append(range(1, 60, 2)).append([60]).flush()
+    assert rows.accepted == [60]
+    assert len(rows.refused) == 30
 
 
 TRANSIENT = ["ABORTED", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED", "UNAVAILABLE"]
@@ -274,6 +312,22 @@ def test_little_is_on_its_way_at_a_time(double, monkeypatch):
     assert most <= 150_000
     rows.flush()
     assert written(double, rows) == list(range(60_000))
+
+
+def test_what_rows_came_with_counts_as_well(double, monkeypatch):
+    monkeypatch.setattr(appender, "_MAX_BYTES_OUT", 100_000)
+    double.faults.extend([Fault(Status.OK, secs=0.1)] * 6)
+    rows = Rows("pending")
+    wide = {f"f{number}": np.zeros(1_000) for number in range(10)}  # 80 kB, of which 8 are sent
+    most = 0
+    for start in range(0, 10_000, 1_000):
+        numbers = pa.array(range(start, start + 1_000))
+        origin = pa.record_batch({"id": numbers, **wide})
+        rows.add(rows.appender.append(pa.record_batch({"x": numbers}), origin))
+        most = max(most, len(rows.appender._out))
+    assert most == 1
+    rows.flush()
+    assert written(double, rows) == list(range(10_000))
 
 
 def test_requests_are_not_answered_one_by_one(double):

@@ -61,6 +61,14 @@ def test_a_zone_is_only_a_way_to_write_a_time():
     assert sent(berlin).to_pylist() == [datetime.datetime(2024, 7, 1, 12, tzinfo=datetime.UTC)]
 
 
+def test_null_lists_in_the_items_of_lists_are_empty_ones():
+    item = pa.struct({"k": pa.int64(), "tags": pa.list_(pa.string())})
+    values = [[{"k": 0, "tags": ["z"]}], None, [{"k": 1, "tags": None}, {"k": 2, "tags": ["a"]}]]
+    whole = pa.array(values, pa.list_(item))
+    expected = [[], [{"k": 1, "tags": []}, {"k": 2, "tags": ["a"]}]]
+    assert sent(whole.slice(1)).to_pylist() == expected
+
+
 def test_null_lists_are_empty_ones():
     assert sent(pa.array([[1], None, []])).to_pylist() == [[1], [], []]
     inside = pa.array([{"a": [1], "b": 1}, {"a": None, "b": 2}, None])

@@ -2,29 +2,30 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import grpc
-import numpy as np
 import pyarrow as pa
 
 from ..trouble import Trouble
 from .append_connection import AppendConnection, NoAnswerError
 from .append_failures import AppendFailure, answered, lost
 from .append_requests import MAX_ROWS_BYTES, append_request, cut, schema_bytes
+from .append_rows import Request, others
 from .errors import BigQueryError, explain
 from .names import TableName
 from .wire_rows import Misfit, WireCast
 
 # A connection takes some MB a second, and answers within a second or so: more would only be memory.
+# It is that of the rows as they came, which are kept until they are answered for.
 _MAX_BYTES_OUT = 24_000_000
 _MAX_REQUESTS_OUT = 100
 _ANSWER_SECS = 60.0  # the first append to a stream has been seen to take 25 s
 _MAX_BROKEN = 100  # connections in a row that BigQuery ends because of what rows hold
-# A request that is refused as a whole is cut into so many parts, again and again; see
-# models/scoring.py for why four.
-_PARTS = 4
+_MAX_ALONE = 1_000  # rows in a row that are refused one by one, and none taken
+# A column that was just added takes minutes until the service's own copies of the schema have it.
+_SCHEMA_SECS = 300.0
 # Somebody may mend these while a stream waits.
 _WAITABLE = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED)
 
@@ -44,31 +45,6 @@ class Refused:
     code: str
     error_class: str
     messages: list[str]
-
-
-@dataclass(eq=False)
-class _Request:
-    """Rows on their way. `rows` holds them serialised until they are sent for the first time."""
-
-    wire: pa.RecordBatch
-    origin: pa.RecordBatch
-    rows: pa.Buffer | None = None
-    num_bytes: int = 0
-    offset: int = 0
-
-    @property
-    def num_rows(self) -> int:
-        return self.wire.num_rows
-
-    def parts(self) -> list["_Request"]:
-        step = -(-self.num_rows // _PARTS)
-        starts = range(0, self.num_rows, step)
-        return [_Request(self.wire.slice(i, step), self.origin.slice(i, step)) for i in starts]
-
-    def without(self, rows: Iterable[int]) -> list["_Request"]:
-        """The other rows as a request; none if there are no others."""
-        kept = _others(self.num_rows, rows)
-        return [_Request(self.wire.take(kept), self.origin.take(kept))] if len(kept) else []
 
 
 class Appender:
@@ -109,11 +85,13 @@ class Appender:
         self._connection: AppendConnection | None = None
         self._sent_schema: pa.Schema | None = None  # of the last request
         self._known_schema: pa.Schema | None = None  # of the last one that was accepted
-        self._waiting: deque[_Request] = deque()
-        self._out: deque[_Request] = deque()  # sent and not answered, in order
+        self._waiting: deque[Request] = deque()
+        self._out: deque[Request] = deque()  # sent and not answered, in order
         self._bytes_out = 0
         self._next = 0  # the offset of the next row to be sent
         self._broken = 0
+        self._alone = 0  # rows refused one by one since any was taken
+        self._lacking_since: float | None = None  # when the table was first said to lack a column
         self._refused: list[Refused] = []
 
     def append(self, columns: pa.RecordBatch, origin: pa.RecordBatch) -> list[Refused]:
@@ -132,11 +110,15 @@ class Appender:
         wire, misfits = self._cast.rows(columns)
         if misfits:
             self._refuse_misfits(origin, misfits)
-            origin = origin.take(_others(origin.num_rows, (misfit.row for misfit in misfits)))
+            origin = origin.take(others(origin.num_rows, (misfit.row for misfit in misfits)))
+        bytes_per_row = origin.nbytes / max(1, origin.num_rows)
         for piece in cut(wire) if wire.num_rows else ():
             length = piece.stop - piece.start
-            request = _Request(
-                wire.slice(piece.start, length), origin.slice(piece.start, length), piece.rows
+            request = Request(
+                wire.slice(piece.start, length),
+                origin.slice(piece.start, length),
+                max(piece.rows.size, int(bytes_per_row * length)),
+                piece.rows,
             )
             if piece.rows.size > MAX_ROWS_BYTES:
                 self._refuse_too_large(request.origin, piece.rows.size)
@@ -180,16 +162,18 @@ class Appender:
             self._receive()
 
     def _is_full(self) -> bool:
+        if self._lacking_since is not None:
+            return bool(self._out)  # one at a time, until one is taken
         return self._bytes_out > _MAX_BYTES_OUT or len(self._out) >= _MAX_REQUESTS_OUT
 
-    def _send(self, request: _Request) -> None:
+    def _send(self, request: Request) -> None:
         connection = self._connect()
         rows = request.wire.serialize() if request.rows is None else request.rows
         schema = self._unknown_schema(request.wire.schema)
         request.offset, self._next = self._next, self._next + request.num_rows
         offset = request.offset if self._offsets else None
         connection.send(append_request(self._stream, offset, schema, rows))
-        request.rows, request.num_bytes = None, rows.size
+        request.rows = None
         self._out.append(request)
         self._bytes_out += request.num_bytes
 
@@ -233,21 +217,22 @@ class Appender:
         """Whether the rows had been appended before, and only the answer was lost."""
         return self._offsets and failure.status == grpc.StatusCode.ALREADY_EXISTS
 
-    def _accept(self, request: _Request) -> None:
-        self._broken = 0
+    def _accept(self, request: Request) -> None:
+        self._broken = self._alone = 0
+        self._lacking_since = None
         self._known_schema = request.wire.schema
         if self._trouble.reason:
             self._trouble.succeeded()
             self._tell("")
         self._on_accepted(request.origin)
 
-    def _fail(self, request: _Request, failure: AppendFailure) -> None:
+    def _fail(self, request: Request, failure: AppendFailure) -> None:
         """With offsets, what was sent behind these rows leaves a gap, and is refused as well."""
         behind = self._await_the_rest() if self._offsets else []
         self._next = request.offset
         self._send_again([*self._resolve(request, failure), *behind])
 
-    def _await_the_rest(self) -> list[_Request]:
+    def _await_the_rest(self) -> list[Request]:
         """Takes all further answers, so that no earlier request can come in between later ones."""
         assert self._connection is not None
         behind = list(self._out)
@@ -271,7 +256,7 @@ class Appender:
                 raise self._given_up(failure)
         self._send_again([*self._resolve(first, failure), *behind])
 
-    def _send_again(self, requests: list[_Request]) -> None:
+    def _send_again(self, requests: list[Request]) -> None:
         self._waiting.extendleft(reversed(requests))
 
     def _drop_connection(self) -> None:
@@ -281,29 +266,66 @@ class Appender:
         self._out.clear()
         self._bytes_out = 0
 
-    def _resolve(self, request: _Request, failure: AppendFailure) -> list[_Request]:
+    def _resolve(self, request: Request, failure: AppendFailure) -> list[Request]:
         """What is left to send of a request that failed, when it is time to send it."""
         if not failure.is_of_rows:
             self._wait(failure)
             return [request]
+        if failure.is_of_all:
+            return self._without_columns(request, failure)
         at_fault = {row: why for row, why in failure.row_errors.items() if row < request.num_rows}
-        if failure.is_of_all or (not at_fault and request.num_rows == 1):
-            at_fault = dict.fromkeys(range(request.num_rows), failure.message)
-        if not at_fault:
+        if not at_fault and request.num_rows > 1:
             return request.parts()
+        if not at_fault:
+            self._count_alone(failure)
+            at_fault = {0: failure.message}
         self._refuse_rows(request, at_fault, failure.status.name)
         return request.without(at_fault)
+
+    def _without_columns(self, request: Request, failure: AppendFailure) -> list[Request]:
+        """What is left to send of rows with a column that the table lacks, or seems to lack.
+
+        The columns were compared before the start. So it was added a moment ago, and is not known
+        everywhere yet; or it was removed since, and waiting does not help.
+        """
+        if self._lacking_since is None:
+            self._lacking_since = time.monotonic()
+        if time.monotonic() - self._lacking_since < min(_SCHEMA_SECS, self._retry_secs):
+            if not self._out:
+                self._pause(f"{failure.reason} (a new column takes minutes to be known everywhere)")
+                self._drop_connection()  # it may have the old columns as long as it is open
+            return [request]
+        at_fault = dict.fromkeys(range(request.num_rows), failure.message)
+        self._refuse_rows(request, at_fault, failure.status.name)
+        return []
+
+    def _count_alone(self, failure: AppendFailure) -> None:
+        """Raises if row after row is refused by itself: a run would take days to find them all.
+
+        A stream goes on: what comes next may be good.
+        """
+        self._alone += 1
+        if self._offsets and self._alone > _MAX_ALONE:
+            raise BigQueryError(
+                f"{self._table} refused {_MAX_ALONE:,} rows one after the other and took none in "
+                f"between: {failure.message}. Compare its columns to what is written (scoreline "
+                "check shows it)"
+            ) from failure.error
 
     def _wait(self, failure: AppendFailure) -> None:
         """Waits until an append may be tried again; raises if that is no use."""
         if not failure.is_transient and (self._offsets or failure.status not in _WAITABLE):
             raise self._given_up(failure)
-        wait_secs = self._trouble.failed(failure.reason)
-        if self._trouble.secs() + wait_secs > self._retry_secs:
+        if self._trouble.secs() + self._trouble.failed(failure.reason) > self._retry_secs:
             raise BigQueryError(
                 f"{self._table} took no rows for {self._retry_secs:g} s: {failure.reason}"
             ) from failure.error
-        self._tell(failure.reason)
+        self._pause(failure.reason)
+
+    def _pause(self, reason: str) -> None:
+        """Waits for as long as it has not worked, at most for some seconds."""
+        wait_secs = self._trouble.failed(reason)
+        self._tell(reason)
         time.sleep(wait_secs)
 
     def _tell(self, reason: str) -> None:
@@ -315,7 +337,7 @@ class Appender:
         error.__cause__ = failure.error
         return error
 
-    def _refuse_rows(self, request: _Request, at_fault: Mapping[int, str], status: str) -> None:
+    def _refuse_rows(self, request: Request, at_fault: Mapping[int, str], status: str) -> None:
         rows = sorted(at_fault)
         messages = [at_fault[row] for row in rows]
         refused = request.origin.take(pa.array(rows, pa.int64()))
@@ -336,10 +358,3 @@ class Appender:
     def _take_refused(self) -> list[Refused]:
         refused, self._refused = self._refused, []
         return refused
-
-
-def _others(num_rows: int, rows: Iterable[int]) -> pa.Array:
-    """The numbers of all rows but some."""
-    is_other = np.ones(num_rows, bool)
-    is_other[list(rows)] = False
-    return pa.array(np.flatnonzero(is_other))

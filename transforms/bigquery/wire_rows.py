@@ -90,8 +90,14 @@ def _cast_column(column: pa.Array, type_: pa.DataType) -> pa.Array:
 
 
 def _without_null_lists(column: pa.Array) -> pa.Array:
-    if pa.types.is_list(column.type) and column.null_count:
-        return pc.if_else(column.is_valid(), column, pa.scalar([], column.type))
+    """Turns null lists into empty ones, at every depth."""
+    if pa.types.is_list(column.type):
+        if column.null_count:
+            column = pc.if_else(column.is_valid(), column, pa.scalar([], column.type))
+        if not pa.types.is_nested(column.type.value_type):
+            return column
+        items = _without_null_lists(column.values)
+        return pa.ListArray.from_arrays(column.offsets, items, type=column.type)
     if pa.types.is_struct(column.type):
         inner = [_without_null_lists(column.field(index)) for index in range(len(column.type))]
         mask = column.is_null() if column.null_count else None
