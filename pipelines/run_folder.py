@@ -26,6 +26,7 @@ from scoreline.transforms.storage import (
     remove_empty_folder,
     remove_folder,
     remove_scratch,
+    remove_scratch_below,
     write_json,
 )
 from scoreline.transforms.worker_files import is_any_alive
@@ -129,6 +130,8 @@ def _close_stream(layout: FileLayout, found: _Found) -> str:
     own = layout.own_folder(found.run_id)
     staged = len(list_files(layout.staging(found.run_id)))
     remove_folder(layout.staging(found.run_id))
+    for folder in (layout.output, layout.dead_letter_path):  # copies to another device than staged
+        remove_scratch_below(folder, f"part-{found.run_id}-")
     if not exists(join(found.run_folder, REPORT)):
         # How a stream on Dataflow has ended the service knows: drained, updated or cancelled.
         code = None if found.place else ExitCode.FAILED

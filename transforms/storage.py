@@ -88,7 +88,7 @@ def write_text(path: str, text: str) -> None:
     """Writes a small file so that a reader sees the old content or the new, never a part."""
     if is_local(path):
         with _scratch(path) as scratch:
-            _write_durably(scratch, text)
+            scratch.write_text(text, encoding="utf-8")
         return
     with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         file.write(text.encode())
@@ -96,11 +96,12 @@ def write_text(path: str, text: str) -> None:
 
 @contextmanager
 def _scratch(path: str) -> Iterator[Path]:
-    """A file beside a local path that takes its name when it is complete."""
+    """A file beside a local path that takes its name when it would survive a loss of power."""
     make_folder(str(Path(path).parent))
     scratch = Path(f"{path}.{uuid.uuid4().hex}.tmp")
     try:
         yield scratch
+        sync(str(scratch))
         scratch.replace(path)
     except BaseException:
         scratch.unlink(missing_ok=True)
@@ -110,9 +111,29 @@ def _scratch(path: str) -> Iterator[Path]:
 def remove_scratch(path: str) -> None:
     """Removes what a process that was killed while it wrote `path` left beside it."""
     if is_local(path):
-        name = glob.escape(Path(path).name)
-        for scratch in Path(path).parent.glob(f"{name}.{'[0-9a-f]' * 32}.tmp"):
-            scratch.unlink(missing_ok=True)
+        _remove_scratch(Path(path).parent, glob.escape(Path(path).name))
+
+
+def remove_scratch_below(folder: str, start: str) -> None:
+    """Removes what a killed process left of files in a folder whose names begin with `start`."""
+    if is_local(folder):
+        _remove_scratch(Path(folder), f"{glob.escape(start)}*")
+
+
+def _remove_scratch(folder: Path, names: str) -> None:
+    for scratch in folder.glob(f"{names}.{'[0-9a-f]' * 32}.tmp"):
+        scratch.unlink(missing_ok=True)
+
+
+def sync(path: str) -> None:
+    """Has a local file, or the names in a folder, survive a loss of power."""
+    if not path or not is_local(path):
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: str, value: dict[str, Any]) -> None:
@@ -122,13 +143,6 @@ def write_json(path: str, value: dict[str, Any]) -> None:
 
 def _as_json(value: dict[str, Any]) -> str:
     return json.dumps(value, indent=2, default=str) + "\n"
-
-
-def _write_durably(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def size_of(path: str) -> int:
@@ -159,7 +173,8 @@ def create_json(path: str, value: dict[str, Any]) -> None:
     make_folder(str(Path(path).parent))
     scratch = Path(f"{path}.{uuid.uuid4().hex}.tmp")
     try:
-        _write_durably(scratch, _as_json(value))
+        scratch.write_text(_as_json(value), encoding="utf-8")
+        sync(str(scratch))
         os.link(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """Writes a stream as files: one for each flush, under its final name only when it is complete."""
 
-import os
 import time
 import uuid
 from contextlib import closing
@@ -17,7 +16,7 @@ from .encoders import open_encoder
 from .layout import FileLayout
 from .output_columns import output_columns
 from .part_writer import cast_batch
-from .storage import create, is_local, join, move
+from .storage import create, is_local, join, move, sync
 from .telemetry import TELEMETRY
 from .trouble import Trouble
 from .write_pubsub import event_secs
@@ -122,9 +121,9 @@ def _write(rows: list[pa.RecordBatch], staged: str, final: str) -> None:
     with create(staged) as file, closing(open_encoder(staged, file, rows[0].schema)) as encoder:
         for batch in rows:
             encoder.write(cast_batch(batch, rows[0].schema, final))
-    _sync(staged)
+    sync(staged)
     move(staged, final)
-    _sync(str(Path(final).parent) if is_local(final) else "")
+    sync(str(Path(final).parent) if is_local(final) else "")
 
 
 class _WritePredictionsFn(_FlushFn):
@@ -184,14 +183,3 @@ class _WriteDeadLettersFn(_FlushFn):
     def _names(self, staging: str, name: str) -> tuple[str, str]:
         file = f"part-{name}-{self._stage}.parquet"
         return join(staging, file), join(self._layout.dead_letter_path, file)
-
-
-def _sync(path: str) -> None:
-    """Has a local file, or the names in a folder, survive a loss of power."""
-    if not path or not is_local(path):
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

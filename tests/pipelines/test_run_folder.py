@@ -74,6 +74,23 @@ def test_a_run_whose_workers_go_on_without_their_launcher_is_left_alone() -> Non
     assert not staged.exists()
 
 
+def test_what_a_killed_stream_had_half_copied_to_another_device_is_removed() -> None:
+    layout = FileLayout("out", dead_letters="elsewhere")
+    heartbeat = Heartbeat(layout, "r1", is_shared=True)
+    heartbeat.start()
+    heartbeat.stop(leave=True)
+    path = Path("out/_run/r1/heartbeat.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pid_started": "0"}))
+    Path("elsewhere").mkdir()
+    half = Path(f"elsewhere/part-r1-5d6e7f80-000001-conform.parquet.{'0f' * 16}.tmp")
+    other = Path(f"elsewhere/part-r2-5d6e7f80-000001-conform.parquet.{'0f' * 16}.tmp")
+    half.touch()
+    other.touch()
+    (note,) = recover(layout, "f", is_shared=True).notes
+    assert note.startswith("run r1 was killed")
+    assert list(Path("elsewhere").iterdir()) == [other]
+
+
 @pytest.mark.parametrize("content", ["", "{"])
 def test_what_an_abandoned_run_leaves_is_no_intent(content: str) -> None:
     intent("out/_run/r1", content)

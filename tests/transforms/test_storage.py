@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from scoreline.transforms.storage import (
     remove_empty_folder,
     remove_folder,
     remove_scratch,
+    remove_scratch_below,
     write_json,
     write_text,
 )
@@ -199,6 +201,39 @@ def test_a_move_to_another_device_is_a_copy_and_a_rename(tmp_path, monkeypatch):
     move(source, target)
     assert Path(target).read_bytes() == b"new"
     assert list_files(str(tmp_path)) == [target]
+
+
+@pytest.mark.parametrize("scheme", ["", "memory://bucket/"])
+def test_what_is_copied_to_a_device_is_durable_before_it_has_its_name(
+    tmp_path, memory, monkeypatch, scheme
+):
+    _on_two_devices(monkeypatch)
+    steps, fsync, replace = [], os.fsync, Path.replace
+
+    def note_sync(descriptor):
+        steps.append(("fsync", os.fstat(descriptor).st_size))
+        fsync(descriptor)
+
+    def note_replace(self, target):
+        replace(self, target)
+        steps.append(("replace", Path(target).stat().st_size))
+
+    source = fill(f"{scheme}x" if scheme else str(tmp_path / "a" / "x"), b"new")
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "replace", note_replace)
+    move(source, str(tmp_path / "b" / "y"))
+    assert steps == [("fsync", 3), ("replace", 3)]
+
+
+def test_what_killed_copies_left_in_a_folder_is_removed(tmp_path):
+    mine = tmp_path / f"part-r1-01.parquet.{'0f' * 16}.tmp"
+    others = [tmp_path / f"part-r2-01.parquet.{'0f' * 16}.tmp", tmp_path / "part-r1-01.parquet"]
+    for file in [mine, *others]:
+        file.touch()
+    remove_scratch_below(str(tmp_path), "part-r1-")
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+    remove_scratch_below(str(tmp_path / "none"), "part-r1-")
+    remove_scratch_below("memory://b", "part-r1-")
 
 
 def test_a_move_to_a_full_device_leaves_source_and_target(tmp_path, monkeypatch):

@@ -154,7 +154,7 @@ def test_rows_of_a_bundle_that_was_left_do_not_come_with_the_next(layout):
     assert TELEMETRY.snapshot().latency.num_values == 1
 
 
-@pytest.mark.parametrize("step", ["create", "move", "_sync"])
+@pytest.mark.parametrize("step", ["create", "move", "sync"])
 def test_a_disk_that_is_full_for_a_while_costs_time_only(layout, monkeypatch, caplog, step):
     BrokenDisk(monkeypatch, step, 2)
     Writer(layout).bundle(scored(a=[1]))
