@@ -151,7 +151,7 @@ def _run_claimed(
         claim.take()
         write_text(join(plan.run_folder, "job.yaml"), as_yaml(prepared.job))
         with reading(prepared, plan.run_id) as opened:
-            planned = replace(plan, planned=opened.planned)
+            planned = replace(plan, planned=opened.planned, planned_rows=opened.planned_rows)
             _run_pipeline(opened, planned, options, engine, display)
         report = read_json(join(plan.run_folder, REPORT))
     except (UsageError, KeyboardInterrupt):
@@ -195,8 +195,9 @@ def _run_pipeline(
     # What another process reads cannot be counted here.
     mode = options.view_as(DirectOptions).direct_running_mode
     is_seen = named in IN_PROCESS and mode != "multi_processing"
-    planned = plan.planned
-    total = sum(planned.values()) if len(planned) == len(prepared.splits) else None
+    planned, total = plan.planned, plan.planned_rows
+    if len(planned) == len(prepared.splits):
+        total = sum(planned.values())
     with display.progress(total, is_seen=is_seen):
         pipeline.run().wait_until_finish()
 

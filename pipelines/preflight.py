@@ -72,6 +72,15 @@ class Prepared:
             if (rows := split.num_rows) is not None
         }
 
+    @property
+    def planned_rows(self) -> int | None:
+        """The rows of an open table: BigQuery may count those, but not what each split has."""
+        if self.input.format != "bigquery" or not self.input.files:
+            return None
+        (table,) = self.input.files
+        rows = table.num_rows
+        return None if rows is None else min(rows, self.job.stored_source.limit or rows)
+
 
 def check(job: Job, removes: Sequence[str] = ()) -> Prepared:
     """Checks a job against its model and its input.

@@ -53,7 +53,7 @@ def submit_batch(
     """
     target = _target(prepared.job, prepared, options, beam_flags, plan.run_id, plan.home)
     with reading(prepared, plan.run_id, stays=not target.waits) as opened:
-        planned = replace(plan, planned=opened.planned)
+        planned = replace(plan, planned=opened.planned, planned_rows=opened.planned_rows)
         built = partial(build, prepared=opened, plan=planned, on_dataflow=True)
         submitted = _submit(target, built, prepared.job, claims, display)
         if not target.waits:

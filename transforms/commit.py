@@ -57,6 +57,7 @@ class CommitPlan:
         output_schemas: of the predictions of each output, for a run that predicts no row.
         report: entries for the report that are known before the run: job, runner, model, ...
             `started_at` (ISO 8601) is needed.
+        planned_rows: of all splits together, where only that is known.
     """
 
     run_id: str
@@ -69,6 +70,7 @@ class CommitPlan:
     max_dead_letter_ratio: float
     output_schemas: tuple[pa.Schema, ...]
     report: dict[str, Any] = field(default_factory=dict)
+    planned_rows: int | None = None
 
     @property
     def layouts(self) -> tuple[FileLayout, ...]:
@@ -119,7 +121,7 @@ def commit(plan: CommitPlan, receipts: list[Receipt]) -> dict[str, Any]:
     """Writes the intent, makes everything final, and gives the report."""
     intent_path = join(plan.run_folder, INTENT)
     if not exists(intent_path):  # a retried bundle finds its own
-        account = add_up(receipts, plan.planned, len(plan.places))
+        account = add_up(receipts, plan.planned, len(plan.places), plan.planned_rows)
         tables = list(_tables(plan, receipts))
         for _, parts in tables:
             seal(parts)

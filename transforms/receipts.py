@@ -69,7 +69,10 @@ class Account:
 
 
 def add_up(
-    receipts: Iterable[Receipt], planned: Mapping[int, int] | None = None, num_sinks: int = 1
+    receipts: Iterable[Receipt],
+    planned: Mapping[int, int] | None = None,
+    num_sinks: int = 1,
+    planned_rows: int | None = None,
 ) -> Account:
     """Adds up receipts and finds the splits whose rows are not all accounted for.
 
@@ -77,6 +80,7 @@ def add_up(
         receipts: of the whole run.
         planned: the rows that each split should have, where that is known before it is read.
         num_sinks: outputs, each of which must have all predictions.
+        planned_rows: of all splits together, where only that is known.
 
     >>> account = add_up([Receipt("read", 0, 5), Receipt("predicted", 0, 4)])
     >>> account.unbalanced
@@ -99,6 +103,10 @@ def add_up(
         rows = splits.get(split, Counter())
         problem = _imbalance(split, rows, promised.get(split)) or _missing(split, rows, num_sinks)
         account.unbalanced += [problem] if problem else []
+    if planned_rows is not None and planned_rows != account.rows["read"]:
+        account.unbalanced.append(
+            f"the input: {planned_rows} rows planned, but {account.rows['read']} read"
+        )
     return account
 
 

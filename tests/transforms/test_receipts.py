@@ -45,6 +45,14 @@ def test_rows_that_are_gone_are_found_by_split():
     assert add_up(FINE, {0: 11, 1: 5}).unbalanced == ["split 0: 11 rows planned, but 10 read"]
 
 
+def test_rows_that_are_gone_from_the_input_as_a_whole_are_found():
+    assert add_up(FINE, planned_rows=15).unbalanced == []
+    for planned in (14, 16):
+        said = f"the input: {planned} rows planned, but 15 read"
+        assert add_up(FINE, planned_rows=planned).unbalanced == [said]
+    assert add_up([], planned_rows=1).unbalanced == ["the input: 1 rows planned, but 0 read"]
+
+
 def test_one_split_cannot_hide_what_another_lost():
     moved = [Receipt("read", 0, 5), Receipt("read", 1, 5), Receipt("predicted", 0, 10, "p")]
     assert len(add_up(moved).unbalanced) == 2
