@@ -47,6 +47,7 @@ class StreamRange:
         stream: what the service calls it.
         session_schema: of the batches as they come, serialised.
         schema: of the batches as they are given.
+        expires_at: the time until which it can be read, if the service says it.
     """
 
     path: str
@@ -54,6 +55,7 @@ class StreamRange:
     stream: str
     session_schema: bytes
     schema: pa.Schema
+    expires_at: float | None = None
 
     num_rows = None  # the service does not say
 
@@ -66,7 +68,8 @@ class StreamRange:
         """
         check_columns(columns or (), self.schema.names, self.path)
         row = 0
-        for batch in _gathered(read_stream(self.stream, self.session_schema)):
+        stream = read_stream(self.stream, self.session_schema, expires_at=self.expires_at)
+        for batch in _gathered(stream):
             typed = _typed(batch, self.schema)
             wanted = typed if columns is None else typed.select(list(columns))
             yield identify(wanted, self.source, row, split)
@@ -75,7 +78,7 @@ class StreamRange:
 
 @dataclass(frozen=True)
 class OpenTable:
-    """A snapshot of a table, to be read by any number of workers within a day.
+    """A snapshot of a table, to be read by any number of workers within six hours.
 
     Attributes:
         path: of the table.
@@ -97,11 +100,11 @@ class OpenTable:
 
     def ranges(self) -> Iterator[tuple[StreamRange, int]]:
         """The streams, each with its weight in bytes."""
-        streams = self.session.streams
-        weight = max(1, self.num_bytes // max(1, len(streams)))
-        for number, stream in enumerate(streams):
-            source = f"{self.source}/{number}"
-            range_ = StreamRange(self.path, source, stream, self.session.schema, self.schema)
+        session = self.session
+        weight = max(1, self.num_bytes // max(1, len(session.streams)))
+        for number, stream in enumerate(session.streams):
+            source, until = f"{self.source}/{number}", session.expires_at
+            range_ = StreamRange(self.path, source, stream, session.schema, self.schema, until)
             yield range_, weight
 
     def close(self) -> None:

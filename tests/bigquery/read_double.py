@@ -46,6 +46,7 @@ class ReadDouble:
         reads: the number of the stream and the offset of each request for rows.
         metadata: of each request.
         before_session: called before a session is made.
+        expires_at: when sessions expire, in seconds since 1970; 0 if it does not say.
     """
 
     batch_rows: int = 10
@@ -54,6 +55,7 @@ class ReadDouble:
     reads: list[tuple[int, int]] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
     before_session: Callable[[], None] | None = None
+    expires_at: int = 0
 
     def __post_init__(self) -> None:
         self._tables: dict[str, pa.Table] = {}
@@ -121,6 +123,7 @@ class ReadDouble:
         session = _Session(name=base, table=wanted.table, data_format=wanted.data_format)
         session.arrow_schema.serialized_schema = rows.schema.serialize().to_pybytes()
         session.estimated_total_bytes_scanned = rows.nbytes
+        session.expire_time.seconds = self.expires_at
         for number in range(count):
             start, stop = (rows.num_rows * i // count for i in (number, number + 1))
             name = f"{base}/streams/{number}"

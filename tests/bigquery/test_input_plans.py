@@ -1,5 +1,7 @@
 """What a check says of an input: estimates, plans, refusals, which the emulator does not give."""
 
+import pickle
+
 import grpc
 import pyarrow as pa
 import pytest
@@ -163,6 +165,15 @@ def test_columns_come_in_the_order_and_types_that_were_promised(double, read_dou
     assert batch.schema.names[:2] == ["x", "y"]
     assert batch.schema.types[:2] == [pa.int64(), pa.string()]
     assert batch.column("y").to_pylist() == ["a", None]
+
+
+def test_a_snapshot_that_has_expired_is_said_on_any_worker(double, read_double):
+    read_double.add(ORDERS.path, pa.table({"x": [1], "y": ["a"]}))
+    read_double.expires_at = 1_700_000_000
+    (split,) = pickle.loads(pickle.dumps(plan_splits([inspect_table(ORDERS).open("r1")])))
+    read_double.break_stream(0, Break(0, grpc.StatusCode.NOT_FOUND))
+    with pytest.raises(BigQueryError, match="could be read until 2023-11-14 22:13 UTC"):
+        list(read_split(split))
 
 
 def test_a_stream_that_breaks_for_good_fails_the_run_with_a_reason(double, read_double):

@@ -119,6 +119,49 @@ def test_a_session_that_has_expired_is_said_at_once(double):
         next(read_stream("projects/p-1/locations/eu/sessions/old/streams/0", schema))
 
 
+@pytest.mark.parametrize(
+    ("code", "secs"),
+    [
+        (grpc.StatusCode.FAILED_PRECONDITION, -1),
+        (grpc.StatusCode.NOT_FOUND, -3_600),
+        (grpc.StatusCode.NOT_FOUND, 60),  # clocks differ
+    ],
+    ids=["refused", "gone", "nearly"],
+)
+def test_a_read_that_fails_as_its_session_has_expired_says_what_to_do(double, code, secs):
+    double.expires_at = int(time.time()) + secs
+    session = create_session(ORDERS)
+    assert session.expires_at == double.expires_at
+    double.break_stream(0, Break(1, code))
+    said = (
+        r"after row 10: the snapshot of the table could be read until 20\d\d-.* UTC: .*"
+        r"more workers, with a filter \(--row-filter\), or with smaller pieces .*in several runs\. "
+        "BigQuery says: a fault of this test"
+    )
+    with pytest.raises(BigQueryError, match=said):
+        list(read_stream(session.streams[0], session.schema, expires_at=session.expires_at))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (grpc.StatusCode.FAILED_PRECONDITION, "it was refused"),
+        (grpc.StatusCode.NOT_FOUND, "it is not there"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_read_that_fails_long_before_its_session_expires_says_what_it_was(double, code, said):
+    double.expires_at = int(time.time()) + 3_600
+    session = create_session(ORDERS)
+    double.break_stream(0, Break(1, code))
+    with pytest.raises(BigQueryError, match=f"after row 10: {said}"):
+        list(read_stream(session.streams[0], session.schema, expires_at=session.expires_at))
+
+
+def test_a_service_that_names_no_expiry_has_none(double):
+    assert create_session(ORDERS).expires_at is None
+
+
 def test_whoever_stops_early_ends_the_connection(double):
     (stream,), schema = opened()
     batches = read_stream(stream, schema)

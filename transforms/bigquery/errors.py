@@ -88,8 +88,14 @@ def in_words(action: Action, what: object) -> Iterator[None]:
         raise BigQueryError(explain(error, action, what)) from error
 
 
-def explain(error: Exception, action: Action, what: object) -> str:
+def explain(error: Exception, action: Action, what: object, known_cause: str | None = None) -> str:
     """Says in one line what BigQuery refused, and what to do.
+
+    Args:
+        error: one of `FAILURES`.
+        action: what was being done.
+        what: it was done to.
+        known_cause: with advice, from whoever knows more than the status of the call says.
 
     >>> said = explain(api.Forbidden("Access Denied"), "write to", "p.ml.scores")
     >>> said.split(" to the account")[0]
@@ -97,7 +103,9 @@ def explain(error: Exception, action: Action, what: object) -> str:
     """
     status = status_of(error)
     said = _said(error)
-    if status == grpc.StatusCode.PERMISSION_DENIED:
+    if known_cause is not None:
+        advice = known_cause
+    elif status == grpc.StatusCode.PERMISSION_DENIED:
         role = next((r for key, r in _ROLE_OF_PERMISSION.items() if key in said), _ROLES[action])
         advice = f"permission denied. Grant {role} to the account that this runs as"
     elif status == grpc.StatusCode.UNAUTHENTICATED:

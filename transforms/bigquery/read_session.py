@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ _SERVICE: Final = "/google.cloud.bigquery.storage.v1.BigQueryRead"
 _CREATE_SECS: Final = 120.0  # the service plans the streams meanwhile
 _STALL_SECS: Final = 120.0  # without an answer that somebody waits for: the connection is dead
 _GIVE_UP_SECS: Final = 600.0  # without a row: an outage is longer than a job should hang
+_CLOCK_SECS: Final = 600.0  # what our clock and the service's may differ by
 _FIRST_PAUSE_SECS: Final = 0.1
 _MAX_PAUSE_SECS: Final = 15.0
 
@@ -46,17 +48,20 @@ _RowsResponse = types.ReadRowsResponse.pb()
 
 @dataclass(frozen=True)
 class ReadSession:
-    """A snapshot of a table, cut into streams that can be read at the same time, within a day.
+    """A snapshot of a table, cut into streams that can be read at the same time, for six hours.
 
     Attributes:
         schema: of the batches, serialised.
         streams: their names; each row is in one of them.
         num_bytes: of all rows, about; 0 if the service does not say.
+        expires_at: the time (seconds since 1970) after which the service refuses to go on; None if
+            it does not say. Six hours as of 2026-11.
     """
 
     schema: bytes
     streams: tuple[str, ...]
     num_bytes: int
+    expires_at: float | None = None
 
 
 def create_session(
@@ -94,6 +99,7 @@ def create_session(
         schema=session.arrow_schema.serialized_schema,
         streams=tuple(stream.name for stream in session.streams),
         num_bytes=session.estimated_total_bytes_scanned,
+        expires_at=float(session.expire_time.seconds) or None,
     )
 
 
@@ -118,6 +124,7 @@ def read_stream(
     stream: str,
     schema: bytes,
     *,
+    expires_at: float | None = None,
     stall_secs: float = _STALL_SECS,
     give_up_secs: float = _GIVE_UP_SECS,
 ) -> Iterator[pa.RecordBatch]:
@@ -126,6 +133,7 @@ def read_stream(
     Args:
         stream: its name.
         schema: of the session.
+        expires_at: of the session, to say so when that is why a read fails.
         stall_secs: how long to wait for an answer before the connection is given up.
         give_up_secs: how long to go on trying without a row.
 
@@ -148,8 +156,24 @@ def read_stream(
             return
         except grpc.RpcError as error:
             if error.code() not in _BROKEN or not patience.wait():
-                said = explain(error, "read", f"{stream} after row {row}")
+                expiry = _expiry(error, expires_at)
+                said = explain(error, "read", f"{stream} after row {row}", expiry)
                 raise BigQueryError(said) from error
+
+
+def _expiry(error: grpc.RpcError, expires_at: float | None) -> str | None:
+    """That a session has expired, if that is why a read failed: the service may not say it."""
+    if expires_at is None:
+        return None
+    is_gone = error.code() == grpc.StatusCode.NOT_FOUND
+    if time.time() < expires_at - (_CLOCK_SECS if is_gone else 0):
+        return None
+    at = datetime.fromtimestamp(expires_at, UTC)
+    return (
+        f"the snapshot of the table could be read until {at:%Y-%m-%d %H:%M} UTC: BigQuery keeps "
+        "one for some hours. Start again with more workers, with a filter (--row-filter), or with "
+        "smaller pieces of the table in several runs"
+    )
 
 
 def _responses(stream: str, offset: int, stall_secs: float) -> Generator[Any, None, None]:
