@@ -9,7 +9,7 @@ import pyarrow as pa
 from scoreline.transforms import Conform, Predict
 from scoreline.transforms.bigquery.names import TableName
 from scoreline.transforms.decode import Decode
-from scoreline.transforms.deduplicate import Deduplicate
+from scoreline.transforms.deduplicate import Deduplicate, ForgetRejected
 from scoreline.transforms.native_pubsub import ReadNativePubSub
 from scoreline.transforms.read_pubsub import ReadPubSub
 from scoreline.transforms.stream_files import WriteStreamFiles
@@ -61,20 +61,21 @@ def build_stream(
         predict.with_resource_hints(**prepared.job.resources.hints)
     messages = pipeline | "Read" >> read
     decoded = messages | "Decode" >> decode
-    rows = decoded.accepted
-    if spec.deduplicate_by is not None:
-        deduplicate = Deduplicate(spec.deduplicate_by, spec.deduplicate_secs)
-        rows = rows | "Deduplicate" >> deduplicate
-    conformed = rows | "Conform" >> Conform(prepared.contract, run_id)
+    conformed = decoded.accepted | "Conform" >> Conform(prepared.contract, run_id)
     predicted = conformed.accepted | "Predict" >> predict
     # Beam sets the last steps up first: a worker says that it lives before it loads the model.
     scored = predicted.accepted if watch is None else predicted.accepted | "WatchWorkers" >> watch
+    by = spec.deduplicate_by
+    if by is not None:  # after all that rejects rows: a row is no duplicate of its dead letter
+        scored = scored | "Deduplicate" >> Deduplicate(by, spec.deduplicate_secs)
     refused = _write_predictions(scored, prepared, run_id)
     write_dead_letters = partial(_write_dead_letters, prepared=prepared, run_id=run_id)
     write_dead_letters(decoded.dead_letters, "Decode")
     write_dead_letters(conformed.dead_letters, "Conform")
     write_dead_letters(predicted.dead_letters, "Predict")
     for number, (sink, dead_letters) in enumerate(refused, start=1):
+        if by is not None:
+            dead_letters = dead_letters | f"Forget{number}" >> ForgetRejected(by)
         write_dead_letters(dead_letters, f"Publish{number}", sink=sink)
 
 

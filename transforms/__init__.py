@@ -12,7 +12,7 @@ from .commit import Commit, CommitPlan
 from .conform import Conform, conform
 from .dead_letters import DEAD_LETTER_SCHEMA, decode_payload
 from .decode import Decode, decode
-from .deduplicate import Deduplicate
+from .deduplicate import Deduplicate, ForgetRejected
 from .layout import FileLayout
 from .native_pubsub import ReadNativePubSub
 from .outcome import Outcome
@@ -35,6 +35,7 @@ __all__ = [
     "Decode",
     "Deduplicate",
     "FileLayout",
+    "ForgetRejected",
     "Outcome",
     "Predict",
     "PubSubSource",

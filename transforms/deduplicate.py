@@ -2,10 +2,12 @@
 
 An id is only remembered once its bundle is done for good. Remembered in `process`, it would make
 the redelivery after a failure look like a duplicate, which would be acknowledged: the row is lost.
+Nor is the id of a row that became a dead letter: what is corrected and sent again has that id, too.
 """
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any, Final
 
 import apache_beam as beam
@@ -15,6 +17,7 @@ from apache_beam.typehints.decorators import no_annotations
 
 from scoreline.models.reserved import POSITION
 
+from .identity import positions
 from .telemetry import TELEMETRY
 
 MESSAGE_ID: Final = "message_id"
@@ -45,10 +48,10 @@ class Window:
     def __len__(self) -> int:
         return len(self._new) + len(self._old)
 
-    def remember(self, keys: set[str]) -> None:
+    def remember(self, keys: Set[str]) -> None:
         """Adds ids."""
         self.turn()
-        self._new |= keys
+        self._new.update(keys)
 
     def turn(self) -> None:
         """Forgets the ids that are too old or too many."""
@@ -66,7 +69,8 @@ class Deduplicate(
     """Drops rows with an id that this process has seen within a window; best effort.
 
     Another process knows nothing of it, nor does this one after a restart. A row without an id, a
-    null, is never dropped.
+    null, is never dropped. It belongs behind all that rejects rows, or a row that was corrected
+    would be dropped as a duplicate of its own dead letter; `ForgetRejected` is for what sinks reject.
 
     Args:
         by: the column that holds the ids; `message_id` for the queue's own.
@@ -92,13 +96,14 @@ class _DeduplicateFn(beam.DoFn):
         self._window_secs = window_secs
         self._max_ids = max_ids
         self._window: Window | None = None
-        self._bundle: set[str] = set()
+        self._bundle: dict[str, str | None] = {}  # each new id, and the position of its row
 
     def setup(self) -> None:
         self._window = Window(self._window_secs, self._max_ids)
 
     def start_bundle(self) -> None:
-        self._bundle = set()
+        self._bundle = {}
+        _open_bundles()[self._by] = self._bundle
         if self._window is not None:
             self._window.turn()
 
@@ -110,8 +115,8 @@ class _DeduplicateFn(beam.DoFn):
         assert self._window is not None
         if not self._bundle:
             window, ids = self._window, self._bundle
-            finalizer.register(lambda: window.remember(ids))
-        fresh = self._fresh(_keys(batch, self._by))
+            finalizer.register(lambda: window.remember(ids.keys()))
+        fresh = self._fresh(_keys(batch, self._by), positions(batch))
         if fresh.all():
             yield batch
             return
@@ -119,18 +124,60 @@ class _DeduplicateFn(beam.DoFn):
         if fresh.any():
             yield batch.filter(pa.array(fresh))
 
-    def _fresh(self, keys: list[str | None]) -> np.ndarray:
+    def _fresh(self, keys: list[str | None], positions: pa.Array) -> np.ndarray:
         """Which rows have an id that was not seen, in the window or in this bundle."""
         assert self._window is not None
         fresh = np.ones(len(keys), bool)
-        for row, key in enumerate(keys):
+        for row, (key, position) in enumerate(zip(keys, positions.to_pylist(), strict=True)):
             if key is None:
                 continue
             if key in self._window or key in self._bundle:
                 fresh[row] = False
             else:
-                self._bundle.add(key)
+                self._bundle[key] = position
         return fresh
+
+
+class ForgetRejected(
+    beam.PTransform[beam.PCollection[pa.RecordBatch], beam.PCollection[pa.RecordBatch]]
+):
+    """Passes on the dead letters of a sink, whose ids `Deduplicate` then does not remember.
+
+    It must be in one fused stage with that `Deduplicate`: a bundle goes through in one thread.
+
+    Args:
+        by: the column that holds the ids, as in `Deduplicate`.
+    """
+
+    def __init__(self, by: str):
+        super().__init__()
+        self._forget = _ForgetRejectedFn(by)
+
+    @no_annotations
+    def expand(self, batches: beam.PCollection[pa.RecordBatch]) -> beam.PCollection[pa.RecordBatch]:
+        """One ParDo, fused with what makes the batches."""
+        return batches | "Forget" >> beam.ParDo(self._forget).with_output_types(pa.RecordBatch)
+
+
+class _ForgetRejectedFn(beam.DoFn):
+    def __init__(self, by: str):
+        self._by = by
+
+    def process(self, dead_letters: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        ids = _open_bundles().get(self._by, {})
+        rejected = set(dead_letters.column("position").to_pylist()) - {None}
+        for key in [key for key, position in ids.items() if position in rejected]:
+            del ids[key]
+        yield dead_letters
+
+
+_thread = threading.local()
+
+
+def _open_bundles() -> dict[str, dict[str, str | None]]:
+    """The new ids of the bundle that this thread works on, by the column that holds them."""
+    bundles: dict[str, dict[str, str | None]] = _thread.__dict__.setdefault("bundles", {})
+    return bundles
 
 
 def _keys(batch: pa.RecordBatch, by: str) -> list[str | None]:

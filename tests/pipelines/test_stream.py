@@ -348,6 +348,45 @@ def test_duplicates_are_dropped_and_counted(stream: Score, places: Places) -> No
     assert "deduplicated  4" in ended.err
 
 
+@pytest.mark.parametrize("max_in_hand", [20_000, 2])  # in one bundle, in several
+def test_a_corrected_row_is_no_duplicate_of_its_dead_letter(
+    scoreline: Scoreline, places: Places, classifier_file: Path, workdir: Path, max_in_hand: int
+) -> None:
+    bad = [f'{{"id": {id_}, "a": null, "b": 1, "c": 1}}'.encode() for id_ in (17, 18)]
+    good = [each.replace(b"null", b"2") for each in bad]
+    places.publish([*bad, *good, *good])
+    source = {"deduplicate_by": "id", "pull_threads": 1, "max_messages_in_hand": max_in_hand}
+    ended = scoreline("run", places.write_job(classifier_file, source=source))
+    assert ended.code == 3, ended.err  # so many dead letters
+    assert sorted(row["id"] for row in rows_in("out")) == [17, 18]
+    (report,) = reports()
+    counts = report["rows"]
+    assert (counts["dead_lettered"], counts["deduplicated"], counts["read"]) == (2, 2, 6)
+
+
+def test_a_row_that_a_topic_refused_is_no_duplicate_when_it_is_corrected(
+    scoreline: Scoreline,
+    places: Places,
+    classifier_file: Path,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scoreline.transforms.write_pubsub._MAX_BYTES", 2_000)
+    row = {"a": 1.0, "b": 2.0, "c": 3.0}
+    rows = [row | {"id": id_, "note": note} for note in ("x" * 3_000, "y") for id_ in (17, 18)]
+    places.publish([json.dumps(row).encode() for row in rows])
+    source = {"deduplicate_by": "id", "pull_threads": 1, "max_messages_in_hand": 2}
+    sinks = [
+        {"type": "pubsub", "topic": places.scores_topic, "keep": ["id", "note"]},
+        {"path": "out", "flush_secs": 0.2},
+    ]
+    job = places.write_job(classifier_file, source=source, sinks=sinks)
+    ended = scoreline("run", job)
+    assert ended.code == 3, ended.err  # so many dead letters
+    assert sorted(json.loads(each.data)["id"] for each in places.predictions()) == [17, 18]
+    assert pq.read_table("out/_dead_letters").num_rows == 2
+
+
 class Process:
     """A stream in a process of its own."""
 

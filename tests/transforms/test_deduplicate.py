@@ -7,7 +7,8 @@ from in_process import has_batch_coder, in_process
 from scored import scored
 
 from scoreline.transforms import deduplicate as deduplicate_module
-from scoreline.transforms.deduplicate import Deduplicate, Window
+from scoreline.transforms.dead_letters import Reasons, to_dead_letters
+from scoreline.transforms.deduplicate import Deduplicate, ForgetRejected, Window
 from scoreline.transforms.pubsub_feed import settle
 from scoreline.transforms.pubsub_source import PubSubSource
 from scoreline.transforms.telemetry import TELEMETRY
@@ -78,6 +79,52 @@ def test_a_redelivery_after_a_failure_is_no_duplicate():
     assert stream.bundle(scored(a=[1, 2])) == [1, 2]
     assert stream.bundle(scored(a=[1, 2]), succeeds=False) == []
     assert stream.bundle(scored(a=[1, 2])) == []
+
+
+class Refusing(Stream):
+    """A sink stands behind it that refuses some values of `a`, once each batch has come."""
+
+    def __init__(self, by, refused):
+        super().__init__(by)
+        self.forget = ForgetRejected(by)._forget
+        self.refused = refused
+
+    def bundle(self, *batches, succeeds=True):
+        """The values of `a` that the sink takes."""
+        self.fn.start_bundle()
+        self.callbacks = []
+        taken = []
+        for batch in batches:
+            for out in self.fn.process(batch, self):
+                values = out.column("a").to_pylist()
+                bad = pa.array([value in self.refused for value in values])
+                if pa.compute.any(bad).as_py():
+                    reasons = Reasons("write", *[["x"] * sum(bad.to_pylist())] * 3)
+                    letters = to_dead_letters(out.filter(bad), reasons, "run", None)
+                    assert list(self.forget.process(letters)) == [letters]
+                taken += [value for value in values if value not in self.refused]
+        for callback in self.callbacks:
+            callback()
+        return taken
+
+
+@pytest.mark.parametrize("by", ["k", "message_id"])
+def test_what_a_sink_refuses_is_no_duplicate_when_it_comes_again(by):
+    sink = Refusing(by, refused={1, 2})
+    assert sink.bundle(scored(k=[7, 8], a=[1, 3])) == [3]
+    assert sink.bundle(scored(k=[7, 8], a=[4, 5])) == [4]
+    assert sink.bundle(scored(k=[7, 8], a=[6, 6])) == []
+
+
+def test_what_a_sink_refuses_is_no_duplicate_later_in_the_bundle():
+    sink = Refusing("k", refused={1})
+    assert sink.bundle(scored(k=[7, 8], a=[1, 2]), scored(first=2, k=[7, 8], a=[3, 4])) == [2, 3]
+    assert sink.bundle(scored(first=4, k=[7, 8], a=[5, 6])) == []
+
+
+def test_dead_letters_without_deduplication_pass_as_they_are():
+    (letters,) = [to_dead_letters(scored(a=[1]), Reasons("write", *[["x"]] * 3), "run", None)]
+    assert list(ForgetRejected("none")._forget.process(letters)) == [letters]
 
 
 def test_by_a_column_of_any_plain_type():
