@@ -19,6 +19,7 @@ from google.cloud import bigquery
 from .bigquery.column_types import to_arrow
 from .bigquery.credentials import charged_project
 from .bigquery.errors import BigQueryError, in_words, status_of
+from .bigquery.even_batches import even_out
 from .bigquery.jobs import run_once
 from .bigquery.names import TableName, temporary_table
 from .bigquery.read_session import ReadSession, create_session, read_stream
@@ -29,9 +30,6 @@ from .parquet_files import check_columns
 
 _STREAM_BYTES: Final = 64 * 2**20  # a stream becomes a split, which is as large for files
 _MAX_STREAMS: Final = 1_000
-# The service sends some hundred kB at a time, but a model is faster on more rows, up to a point.
-_BATCH_ROWS: Final = 16_384
-_BATCH_BYTES: Final = 8 * 2**20
 _QUERY_HOURS: Final = 7 * 24  # how long the table of a query stays if nobody removes it
 _QUERY_NUMBER: Final = 999_999  # of a query's table among those of its run: sinks count from 0
 _VIEWS: Final = frozenset({"VIEW", "MATERIALIZED_VIEW"})
@@ -69,7 +67,7 @@ class StreamRange:
         check_columns(columns or (), self.schema.names, self.path)
         row = 0
         stream = read_stream(self.stream, self.session_schema, expires_at=self.expires_at)
-        for batch in _gathered(stream):
+        for batch in even_out(stream):
             typed = _typed(batch, self.schema)
             wanted = typed if columns is None else typed.select(list(columns))
             yield identify(wanted, self.source, row, split)
@@ -346,25 +344,6 @@ def _bytes_of(job: bigquery.QueryJob) -> int | None:
 def _is_refused_as_wrong(error: BigQueryError) -> bool:
     cause = error.__cause__
     return isinstance(cause, Exception) and status_of(cause) == grpc.StatusCode.INVALID_ARGUMENT
-
-
-def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Puts small batches together, up to a size that models like."""
-    some: list[pa.RecordBatch] = []
-    rows = size = 0
-    for batch in batches:
-        some.append(batch)
-        rows += batch.num_rows
-        size += batch.nbytes
-        if rows >= _BATCH_ROWS or size >= _BATCH_BYTES:
-            yield _one(some)
-            some, rows, size = [], 0, 0
-    if some:
-        yield _one(some)
-
-
-def _one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
 
 
 def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

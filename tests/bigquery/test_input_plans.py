@@ -10,6 +10,7 @@ from read_double import Break
 from scoreline.transforms.bigquery.errors import BigQueryError
 from scoreline.transforms.bigquery.names import TableName
 from scoreline.transforms.bigquery_input import inspect_query, inspect_table
+from scoreline.transforms.identity import row_ids
 from scoreline.transforms.splits import plan_splits, read_split
 
 ORDERS = TableName("p-1", "sales", "orders")
@@ -165,6 +166,18 @@ def test_columns_come_in_the_order_and_types_that_were_promised(double, read_dou
     assert batch.schema.names[:2] == ["x", "y"]
     assert batch.schema.types[:2] == [pa.int64(), pa.string()]
     assert batch.column("y").to_pylist() == ["a", None]
+
+
+def test_a_large_answer_does_not_reach_the_model_whole(double, read_double):
+    values = pa.array(range(100_000))
+    read_double.add(ORDERS.path, pa.table({"x": values, "y": ["a"] * 100_000}))
+    read_double.batch_rows = 100_000
+    (split,) = plan_splits([inspect_table(ORDERS).open("r1")])
+    batches = list(read_split(split))
+    assert [batch.num_rows for batch in batches] == [*[14_286] * 6, 14_284]
+    assert pa.chunked_array([batch.column("x") for batch in batches]) == pa.chunked_array([values])
+    names = [name for batch in batches for name in row_ids(batch).to_pylist()]
+    assert [name.rpartition("#")[2] for name in names] == [str(row) for row in range(100_000)]
 
 
 def test_a_snapshot_that_has_expired_is_said_on_any_worker(double, read_double):
