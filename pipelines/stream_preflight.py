@@ -212,21 +212,27 @@ def _describe(spec: SourceSpec) -> Subscription:
 
 def _source(job: Job, found: Subscription, bundle_secs: float | None) -> PubSubSource:
     spec = job.messages_source
-    flushes = [
-        sink.flush_secs
-        for sink in job.sinks
-        if isinstance(sink, FilesSink) and sink.flush_secs is not None
-    ]
+    default = bundle_secs or _FLUSH_SECS
+    flushes = [sink.flush_secs or default for sink in job.sinks if isinstance(sink, FilesSink)]
+    flush_secs = min(flushes, default=default)
+    max_lease_secs = max(spec.max_lease_secs, math.ceil(found.ack_deadline_secs))
+    if flush_secs >= max_lease_secs:
+        raise UsageError(
+            f"flush_secs is {flush_secs:g} and source.max_lease_secs {max_lease_secs:g}: messages "
+            "are acknowledged when their file is complete, but given up and redelivered before, so "
+            "the same rows would be written again and again. Lower flush_secs, or raise "
+            "source.max_lease_secs well above it."
+        )
     return PubSubSource(
         spec.subscription,
         deadline_secs=found.ack_deadline_secs,
-        bundle_secs=min(flushes, default=bundle_secs or _FLUSH_SECS),
+        bundle_secs=flush_secs,
         idle_secs=bundle_secs,
         max_latency_secs=job.max_latency_secs,
         pull_threads=spec.pull_threads,
         max_messages=spec.max_messages_in_hand,
         max_bytes=spec.max_bytes_in_hand,
-        max_lease_secs=max(spec.max_lease_secs, math.ceil(found.ack_deadline_secs)),
+        max_lease_secs=max_lease_secs,
         stop_when_idle_secs=spec.stop_when_idle_secs,
         attributes=bool(spec.attributes),
     )

@@ -70,7 +70,8 @@ class Deduplicate(
 
     Another process knows nothing of it, nor does this one after a restart. A row without an id, a
     null, is never dropped. It belongs behind all that rejects rows, or a row that was corrected
-    would be dropped as a duplicate of its own dead letter; `ForgetRejected` is for what sinks reject.
+    would be dropped as a duplicate of its own dead letter; `ForgetRejected` is for what a sink
+    rejects.
 
     Args:
         by: the column that holds the ids; `message_id` for the queue's own.

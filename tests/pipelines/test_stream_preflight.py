@@ -137,6 +137,22 @@ def test_settings_reach_the_source(prepare: Any) -> None:
     )
 
 
+def test_a_sink_that_names_no_flush_secs_has_the_default(prepare: Any) -> None:
+    changes = {"sinks": [{"path": "out", "flush_secs": 60}, {"path": "more"}]}
+    assert prepare(changes=changes).source.bundle_secs == 1
+    changes = {"sinks": [{"path": "out", "flush_secs": 60}]}
+    assert prepare(changes=changes).source.bundle_secs == 60
+
+
+def test_files_are_flushed_before_leases_end(prepare: Any, refusal: Any) -> None:
+    changes = {"sinks": [{"path": "out", "flush_secs": 900}]}
+    said = refusal(changes=changes)
+    assert said.startswith("flush_secs is 900 and source.max_lease_secs 600: messages are ack")
+    assert "written again and again. Lower flush_secs, or raise source.max_lease_secs" in said
+    assert "is 900 and source.max_lease_secs 900" in refusal(changes=changes, max_lease_secs=900)
+    assert prepare(changes=changes, max_lease_secs=1800).source.bundle_secs == 900
+
+
 def test_raw_text_and_raw_bytes(
     prepare: Any, workdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
