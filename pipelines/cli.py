@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from scoreline import __version__
 
 from .arguments import Arguments, arities, split_arguments
-from .errors import ExitCode, UsageError
+from .errors import ExitCode, NoAnswerError, UsageError
 from .flags import (
     check_parser,
     completion_parser,
@@ -300,7 +300,7 @@ def _settle(
     except ModelError as error:
         display.error(str(error))
         return ExitCode.MODEL_UNFIT
-    except RunFailedError as error:
+    except (RunFailedError, NoAnswerError) as error:
         display.error(str(error))
         return ExitCode.FAILED
     except KeyboardInterrupt:  # only if this is a part of somebody's own program: see `console`

@@ -19,3 +19,12 @@ class UsageError(Exception):
     """What the user asked for cannot be started; the message says what to change."""
 
     exit_code = ExitCode.USAGE
+
+
+class NoAnswerError(Exception):
+    """A service that the run needs did not answer for a while; nothing was started.
+
+    It is nobody's mistake: the same command may work later, so a supervisor is to start it again.
+    """
+
+    exit_code = ExitCode.FAILED

@@ -1,11 +1,8 @@
 """Everything that is checked before a stream starts; nothing is pulled, nothing is written."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
-import grpc
 import pyarrow as pa
 
 from scoreline.models.contract import Contract
@@ -16,11 +13,11 @@ from scoreline.transforms.decode import Decode
 from scoreline.transforms.deduplicate import MESSAGE_ID
 from scoreline.transforms.formats.messages import RAW_COLUMN, MessageReading
 from scoreline.transforms.layout import FileLayout
-from scoreline.transforms.leases import reason
 from scoreline.transforms.pubsub_client import Subscription, client
 from scoreline.transforms.pubsub_source import PubSubSource
 from scoreline.transforms.storage import open_file
 
+from .ask_pubsub import ask_pubsub
 from .errors import UsageError
 from .inputs import dialect_of
 from .job import Job, PubSubDeadLetters, PubSubSink, arrow_type
@@ -29,8 +26,6 @@ from .job_files import FilesSink
 from .places import layouts_of
 from .preflight import contract_of, handler_of, load, output_schemas
 from .tables import Target, find_targets
-
-T = TypeVar("T")
 
 _FLUSH_SECS = 1.0  # where neither a sink nor the runner says otherwise
 
@@ -78,6 +73,7 @@ def check_stream(job: Job, bundle_secs: float | None = None) -> PreparedStream:
     Raises:
         UsageError, ContractError: the job does not fit together, or the service refuses a part.
         ModelError: the model is unfit.
+        NoAnswerError: Pub/Sub does not answer.
     """
     spec = job.messages_source
     model = load(job)
@@ -203,7 +199,7 @@ def _avro_schema(spec: SourceSpec) -> str | None:
 
 
 def _describe(spec: SourceSpec) -> Subscription:
-    return _asked(
+    return ask_pubsub(
         f"--input pubsub://{spec.subscription}",
         "roles/pubsub.viewer and roles/pubsub.subscriber",
         lambda: client().describe_subscription(spec.subscription),
@@ -258,37 +254,8 @@ def _check_topics(job: Job, found: Subscription) -> None:
                 f"{flag}: the subscription {job.messages_source.subscription} reads this very "
                 "topic: what is published would come back, for ever. Choose another topic."
             )
-        _asked(
+        ask_pubsub(
             flag,
             "roles/pubsub.viewer and roles/pubsub.publisher",
             lambda topic=topic: client().check_topic(topic),  # type: ignore[misc]
         )
-
-
-def _asked(flag: str, roles: str, ask: Callable[[], T]) -> T:
-    """Asks the service for a part of the job.
-
-    Raises:
-        UsageError: it is not there, may not be seen, or the service does not answer.
-    """
-    try:
-        return ask()
-    except grpc.RpcError as error:
-        raise UsageError(f"{flag}: {_said(error, roles)}") from None
-    except Exception as error:  # no credentials, no network: whatever a library raises
-        raise UsageError(
-            f"{flag}: cannot talk to Pub/Sub: {type(error).__name__}: "
-            f"{' '.join(str(error).split()).rstrip('.')}. For the emulator, set "
-            "PUBSUB_EMULATOR_HOST; else log in with gcloud auth application-default login."
-        ) from None
-
-
-def _said(error: grpc.RpcError, roles: str) -> str:
-    code = error.code() if isinstance(error, grpc.Call) else None
-    if code == grpc.StatusCode.NOT_FOUND:
-        return "there is none of this name. Create it, or check project and spelling."
-    if code == grpc.StatusCode.PERMISSION_DENIED:
-        return f"no permission: it takes {roles}. {reason(error)}"
-    if code == grpc.StatusCode.INVALID_ARGUMENT:
-        return f"no such name is possible: {reason(error)}"
-    return f"Pub/Sub does not answer: {reason(error)}"

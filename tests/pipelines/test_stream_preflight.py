@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import grpc
 import joblib
 import numpy as np
 import pyarrow as pa
@@ -16,13 +15,14 @@ import pytest
 from emulator import PROJECT
 from odd_models import Picky
 from places import Places
+from refused import Refused
 from running import Ended
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from scoreline.pipelines import stream_preflight
-from scoreline.pipelines.errors import UsageError
+from scoreline.pipelines import ask_pubsub, stream_preflight
+from scoreline.pipelines.errors import NoAnswerError, UsageError
 from scoreline.pipelines.job import Job, make_job
 from scoreline.pipelines.stream_preflight import PreparedStream, check_stream
 from scoreline.transforms import pubsub_client
@@ -250,37 +250,18 @@ def test_what_is_not_there(refusal: Any, score: Score, places: Places) -> None:
     assert not Path("out").exists()
 
 
-class Refused(grpc.RpcError, grpc.Call):  # type: ignore[misc]
-    """What a service answers."""
-
-    def __init__(self, code: grpc.StatusCode):
-        self._code = code
-
-    def code(self) -> grpc.StatusCode:
-        return self._code
-
-    def details(self) -> str:
-        return "because"
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
-
-
-Refused.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize(
     ("code", "said"),
     [
         ("PERMISSION_DENIED", "no permission: it takes roles/pubsub.viewer and"),
-        ("UNAUTHENTICATED", "Pub/Sub does not answer: UNAUTHENTICATED: because"),
+        ("UNAUTHENTICATED", "cannot talk to Pub/Sub: UNAUTHENTICATED: because. For the emulator,"),
     ],
 )
 def test_what_may_not_be_seen(
     refusal: Any, monkeypatch: pytest.MonkeyPatch, code: str, said: str
 ) -> None:
     def refuse(*_: Any) -> None:
-        raise Refused(grpc.StatusCode[code])
+        raise Refused(code, "because")
 
     monkeypatch.setattr(stream_preflight.client(), "_get_subscription", refuse)
     assert said in refusal()
@@ -299,18 +280,34 @@ def test_no_credentials(
     assert ".." not in said.replace("...", "")
 
 
-def test_a_service_that_cannot_be_reached(refusal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ask_pubsub, "_RETRY_SECS", 1.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_service_that_cannot_be_reached(
+    score: Score, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{port}")
     pubsub_client.client.cache_clear()
     started = time.monotonic()
-    assert "Pub/Sub does not answer: UNAVAILABLE" in refusal()
+    ended = score(input=f"pubsub://{places.subscription}")
     assert time.monotonic() - started < 15
+    assert ended.code == 1, "it is nobody's mistake: a supervisor is to start it again"
+    flag = f"--input pubsub://{places.subscription}"
+    said, error = ended.err.splitlines()
+    assert f"{flag}: Pub/Sub does not answer, trying again for 1 s: UNAVAILABLE" in said
+    assert error.startswith(f"scoreline: {flag}: Pub/Sub did not answer for 1 s: UNAVAILABLE")
+    assert error.endswith("Nothing was started: give the same command again when it answers.")
+    assert not Path("out").exists()
 
 
-def test_a_service_that_never_answers(refusal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("impatient")
+def test_a_service_that_never_answers(prepare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -318,7 +315,8 @@ def test_a_service_that_never_answers(refusal: Any, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(pubsub_client, "_ASK_SECS", 1.0)
         pubsub_client.client.cache_clear()
         started = time.monotonic()
-        assert "Pub/Sub does not answer: DEADLINE_EXCEEDED" in refusal()
+        with pytest.raises(NoAnswerError, match=r"did not answer for [1-4] s: DEADLINE_EXCEEDED"):
+            prepare()
     assert time.monotonic() - started < 10
     assert pubsub_client._ASK_SECS <= 10
 

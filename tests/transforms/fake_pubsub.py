@@ -8,23 +8,12 @@ from concurrent.futures import CancelledError, Future
 
 import grpc
 from google.pubsub_v1 import types
+from refused import Refused
+
+__all__ = ["SUBSCRIPTION", "TOPIC", "FakeClient", "Refused", "eventually", "threads"]
 
 SUBSCRIPTION = "projects/p/subscriptions/s"
 TOPIC = "projects/p/topics/t"
-
-
-class Refused(grpc.RpcError, grpc.Call):
-    """What a call raises when the service answers with an error."""
-
-    def __init__(self, name, details="as the test wants it"):
-        super().__init__(name)
-        self._code, self._details = grpc.StatusCode[name], details
-
-    def code(self):
-        return self._code
-
-    def details(self):
-        return self._details
 
 
 class FakePull(Future):
