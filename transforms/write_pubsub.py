@@ -34,7 +34,11 @@ _MAX_ATTRIBUTES = 100  # of a message: the service's own limit
 _MAX_NAME_BYTES = 256  # of an attribute: the service's own limit
 _THREADS = 4  # requests under way at a time
 _MODEL_VERSION = "model_version"
-_WAITABLE = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED)  # somebody may mend it
+_WAITABLE = (  # somebody may mend it
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNAUTHENTICATED,
+)
 
 Attributes = dict[str, str]
 

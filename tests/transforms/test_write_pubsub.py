@@ -227,6 +227,15 @@ def test_a_topic_that_does_not_answer_is_tried_again(fake, caplog):
     assert caplog.text.count("answers again after") == 1
 
 
+@pytest.mark.parametrize("code", ["PERMISSION_DENIED", "UNAUTHENTICATED"])
+def test_a_right_that_was_taken_away_may_be_given_back(fake, code):
+    fake.errors["publish"] = [Refused(code)]
+    bundle = Bundle(WritePubSub(TOPIC))
+    bundle.process(scored(a=[1]))
+    bundle.end()
+    assert len(bodies(fake)) == 1
+
+
 def test_a_topic_that_answers_again_too_late_fails_the_bundle(fake):
     fake.forever["publish"] = Refused("UNAVAILABLE", "gone")
     bundle = Bundle(WritePubSub(TOPIC, retry_secs=0.3))
