@@ -21,6 +21,21 @@ from .telemetry import TELEMETRY
 from .trouble import Trouble
 from .write_pubsub import event_secs
 
+# Libraries of object stores raise plain exceptions of their own for an outage. So whatever is
+# raised is tried again, but what a program's own mistake or a row raises: that stays as it is.
+_LASTING = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+    pa.ArrowException,
+)
+
 
 class WriteStreamFiles(beam.PTransform[beam.PCollection[pa.RecordBatch], beam.pvalue.PDone]):
     """Writes the batches of each bundle to one new file; it is durable when the bundle ends.
@@ -89,7 +104,8 @@ class _FlushFn(beam.DoFn):
         """Writes the rows of the bundle; gives how many they are.
 
         Raises:
-            OSError: that did not succeed for as long as the messages are ours.
+            Exception: whatever a disk or a store raised for as long as the messages are ours, or
+                what would be raised again.
         """
         rows, self._rows = self._rows, []
         if not rows:
@@ -102,11 +118,13 @@ class _FlushFn(beam.DoFn):
         while True:
             try:
                 _write(rows, staged, final)
-            except OSError as error:
-                wait_secs = trouble.failed(str(error))
+            except _LASTING:
+                raise
+            except Exception as error:
+                wait_secs = trouble.failed(_reason(error))
                 if time.monotonic() + wait_secs > deadline:
                     raise
-                TELEMETRY.set_state("retrying", str(error))
+                TELEMETRY.set_state("retrying", _reason(error))
                 time.sleep(wait_secs)
             else:
                 break
@@ -114,6 +132,10 @@ class _FlushFn(beam.DoFn):
             trouble.succeeded()
             TELEMETRY.set_state("pulling")
         return sum(batch.num_rows for batch in rows)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
 
 
 def _write(rows: list[pa.RecordBatch], staged: str, final: str) -> None:

@@ -166,6 +166,35 @@ def test_a_disk_that_is_full_for_a_while_costs_time_only(layout, monkeypatch, ca
     assert "answers again after" in ended
 
 
+class ServiceUnavailable(Exception):
+    """Errors of Google's, Amazon's and Microsoft's libraries are plain exceptions."""
+
+
+def test_a_store_whose_library_raises_what_it_likes_is_tried_again(layout, monkeypatch, caplog):
+    BrokenDisk(monkeypatch, "create", 2, ServiceUnavailable("503"))
+    Writer(layout).bundle(scored(a=[1]))
+    assert [row["a"] for row in rows_of(layout.output)] == [1]
+    began, _ = [record.getMessage() for record in caplog.records]
+    assert began.endswith("does not answer, retrying: ServiceUnavailable: 503")
+
+
+def test_a_store_that_stays_away_fails_the_bundle(layout, monkeypatch):
+    broken = BrokenDisk(monkeypatch, "create", 1_000, ServiceUnavailable("503"))
+    with pytest.raises(ServiceUnavailable):
+        Writer(layout, retry_secs=0.3).bundle(scored(a=[1]))
+    assert broken.left < 999
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError, ValueError, KeyError, AttributeError, MemoryError, pa.ArrowInvalid]
+)
+def test_a_mistake_of_ours_is_not_tried_again(layout, monkeypatch, error):
+    broken = BrokenDisk(monkeypatch, "create", 2, error("ours"))
+    with pytest.raises(error):
+        Writer(layout).bundle(scored(a=[1]))
+    assert broken.left == 1
+
+
 def test_a_disk_that_stays_full_fails_the_bundle(layout, monkeypatch):
     BrokenDisk(monkeypatch, "create", 1_000)
     started = time.monotonic()
