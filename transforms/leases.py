@@ -21,7 +21,9 @@ from .trouble import Trouble
 _LOGGER = logging.getLogger(__name__)
 
 _EXTEND_AT = 0.4  # of a lease's length; one attempt may fail and there is time for the next
-_CLOSED_SECS = 60.0  # how long leases are extended for a reader that has closed: its last bundle
+_CLOSED_SECS = 60.0  # how long leases are extended once the last reader has gone: its last bundle
+_HAND_BACK_SECS = 5.0  # how long handing back is tried; the lease ends by itself at some time
+_AGAIN_SECS = 0.2
 _LOOK_SECS = 1.0  # how often leases are looked at, at the least
 
 
@@ -103,26 +105,39 @@ class Leases:
         with self._changed:
             return self._changed.wait_for(lambda: not self._unsettled, timeout_secs)
 
+    def end(self) -> None:
+        """Says that no message will come any more, while readers work on what is in hand."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
     def close(self) -> None:
-        """Says that no message will come any more; what is in hand may still be settled.
+        """Says that the last reader has gone, too; what is in hand may still be settled.
 
         Whether it is, nobody knows: the bundle may have failed. So leases are extended for a
         minute and then left to end.
         """
         with self._changed:
             self._closed = True
-            self._closed_at = time.monotonic()
+            self._closed_at = min(self._closed_at, time.monotonic())
             self._changed.notify_all()
 
     def _put(self, done: bool, leases: list[Lease]) -> None:
         if not leases:
             return
         with self._changed:
-            if self._closed and not self._held:
-                return  # they were given up, and nobody is there any more to tell it
-            self._settled.append((done, leases))
+            is_over = self._closed and not self._held  # they were given up, and the thread ends
+            if is_over and not done:
+                return
             self._unsettled += 1
+            if not is_over:
+                self._settled.append((done, leases))
             self._changed.notify_all()
+        if is_over:  # but what is done is worth telling: the service may take it nevertheless
+            name = "scoreline-settle-late"
+            threading.Thread(
+                target=self._settle_all, args=([(done, leases)],), name=name, daemon=True
+            ).start()
 
     def _drop(self, leases: Iterable[Lease]) -> None:
         with self._changed:
@@ -134,12 +149,15 @@ class Leases:
 
     def _settle(self) -> None:
         while (entries := self._next_settled()) is not None:
-            for done in (True, False):
-                leases = [lease for kind, some in entries if kind is done for lease in some]
-                self._send(done, leases)
-            with self._changed:
-                self._unsettled -= len(entries)
-                self._changed.notify_all()
+            self._settle_all(entries)
+
+    def _settle_all(self, entries: list[tuple[bool, list[Lease]]]) -> None:
+        for done in (True, False):
+            leases = [lease for kind, some in entries if kind is done for lease in some]
+            self._send(done, leases)
+        with self._changed:
+            self._unsettled -= len(entries)
+            self._changed.notify_all()
 
     def _next_settled(self) -> list[tuple[bool, list[Lease]]] | None:
         with self._changed:
@@ -152,8 +170,12 @@ class Leases:
             return entries
 
     def _send(self, done: bool, leases: list[Lease]) -> None:
-        """Tells the service, again and again until it hears or the leases have ended anyway."""
+        """Tells the service, again and again until it hears or the leases have ended anyway.
+
+        What is handed back is only tried for some seconds: a drain waits for it.
+        """
         ids = [ack_id for lease in leases for ack_id in lease.ack_ids]
+        hand_back_until = time.monotonic() + _HAND_BACK_SECS
         while ids:
             try:
                 if done:
@@ -161,8 +183,10 @@ class Leases:
                 else:
                     self._client.extend(self._subscription, ids, 0)
             except grpc.RpcError as error:
-                newest = max(lease.taken_at for lease in leases)
-                if not done or time.monotonic() - newest > self._max_lease_secs:
+                until = max(lease.taken_at for lease in leases) + self._max_lease_secs
+                if not done:
+                    until = min(until, hand_back_until) if is_transient(error) else 0.0
+                if time.monotonic() > until:
                     _LOGGER.warning(
                         "%s: %s messages are left to be redelivered: %s",
                         self._subscription,
@@ -170,9 +194,10 @@ class Leases:
                         reason(error),
                     )
                     break
-                time.sleep(self._trouble.failed(reason(error)))
+                time.sleep(self._trouble.failed(reason(error)) if done else _AGAIN_SECS)
             else:
-                self._trouble.succeeded()
+                if done:
+                    self._trouble.succeeded()
                 break
         self._drop(leases)
 

@@ -65,7 +65,8 @@ class Feed:
         self._readers = 0
         self._last_came = time.monotonic()
         self._closer: threading.Thread | None = None
-        self._forget_drain = on_drain(self._puller.wake)
+        self._has_ended = False
+        self._forget_drain = on_drain(self.close)  # what waits need not wait for a reader to ask
         if is_draining():
             self._puller.wake()
 
@@ -84,8 +85,11 @@ class Feed:
         with _LOCK:
             self._readers -= 1
             is_last = self._readers == 0
+            has_ended = self._has_ended
         if is_last:
             self.close(taken)
+        if is_last and has_ended:
+            self.leases.close()
         self.leases.hand_back([] if is_last else taken)
 
     def take(self, max_messages: int, until: float) -> list[Pulled]:
@@ -119,7 +123,8 @@ class Feed:
     def close(self, taken: list[Lease] | None = None) -> None:
         """Stops pulling and hands back what waits, in a thread; it does nothing a second time.
 
-        What was marked stays leased for a minute: it may still be acknowledged.
+        What readers took stays leased while they are there, and for a minute more: it may still be
+        acknowledged.
         """
         with _LOCK:
             if self._closer is None:
@@ -137,7 +142,12 @@ class Feed:
         self._forget_drain()
         self._puller.close()  # first, or it would pull again what is handed back
         self.leases.hand_back(taken)
-        self.leases.close()
+        self.leases.end()
+        with _LOCK:
+            self._has_ended = True
+            has_readers = self._readers > 0
+        if not has_readers:
+            self.leases.close()
 
     def is_settled(self) -> bool:
         """Whether it has closed and nothing is in hand any more."""
@@ -155,6 +165,7 @@ class Feed:
             bundle = _open_bundles.pop(key, None)
             if bundle is not None:
                 self.leases.hand_back(bundle.taken)
+        self.leases.close()  # the pipeline has ended, whether its readers were closed or not
         is_told = self.leases.settled(max(0.0, deadline - time.monotonic()))
         return is_told and self.is_settled()
 

@@ -80,9 +80,21 @@ def test_acknowledging_is_given_up_when_the_messages_are_not_ours_any_more(make,
     )
 
 
-def test_handing_back_is_tried_once_as_a_lease_ends_by_itself(make, fake, caplog):
+def test_handing_back_that_fails_is_tried_again(make, fake, caplog):
     leases = make()
-    fake.errors["extend"] = [Refused("UNAVAILABLE")]
+    fake.errors["extend"] = [Refused("UNAVAILABLE"), Refused("DEADLINE_EXCEEDED")]
+    leases.hand_back([leases.add(["a"], 0.0)])
+    assert leases.settled(5)
+    assert (fake.handed_back, leases.num_messages) == (["a"], 0)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "PERMISSION_DENIED"])  # for a while; at once
+def test_handing_back_is_given_up_as_a_lease_ends_by_itself(make, fake, caplog, monkeypatch, code):
+    secs = 0.3 if code == "UNAVAILABLE" else 60
+    monkeypatch.setattr(leases_module, "_HAND_BACK_SECS", secs)
+    leases = make()
+    fake.forever["extend"] = Refused(code)
     leases.hand_back([leases.add(["a"], 0.0)])
     assert leases.settled(5)
     assert fake.handed_back == []
@@ -156,6 +168,31 @@ def test_leases_of_a_closed_reader_are_left_to_end(make, fake, monkeypatch):
     leases.add(["a"], 0.0)
     leases.close()
     assert eventually(lambda: leases.num_messages == 0)
+
+
+def test_leases_are_kept_while_a_reader_is_there_although_no_more_comes(make, fake, monkeypatch):
+    monkeypatch.setattr(leases_module, "_CLOSED_SECS", 0.0)
+    leases = make()
+    lease = leases.add(["a"], 0.0)
+    leases.end()
+    time.sleep(0.2)
+    assert leases.num_messages == 1
+    leases.acknowledge([lease])
+    assert leases.settled(5)
+    assert fake.acknowledged == ["a"]
+
+
+def test_what_is_done_is_acknowledged_although_its_lease_was_given_up(make, fake, monkeypatch):
+    monkeypatch.setattr(leases_module, "_CLOSED_SECS", 0.0)
+    before = len(threads())
+    leases = make()
+    lease = leases.add(["a"], 0.0)
+    leases.close()
+    assert eventually(lambda: leases.num_messages == 0 and len(threads()) == before)
+    leases.acknowledge([lease])
+    assert leases.settled(5)
+    assert fake.acknowledged == ["a"]
+    assert eventually(lambda: len(threads()) == before)
 
 
 def test_what_comes_after_it_has_closed_is_left_to_be_redelivered(make, fake):

@@ -264,6 +264,48 @@ def test_a_drain_ends_the_stream_and_hands_back_what_was_not_given(open_reader, 
     assert TELEMETRY.snapshot().messages_in_hand == 0
 
 
+def test_a_drain_hands_back_what_waits_while_the_reader_is_busy(open_reader, fake):
+    reader = open_reader(bundle_secs=60)
+    fake.deliver(b"a")
+    while not reader.advance():
+        pass
+    waiting = fake.deliver(b"b", b"c")
+    assert eventually(lambda: reader._feed.num_bytes == 2)
+    request_drain()
+    assert eventually(lambda: fake.handed_back == waiting)  # nobody has asked the reader
+
+
+def test_a_last_bundle_that_takes_long_stays_leased_and_is_acknowledged(
+    open_reader, fake, monkeypatch
+):
+    monkeypatch.setattr(leases_module, "_LOOK_SECS", 0.01)
+    monkeypatch.setattr(leases_module, "_CLOSED_SECS", 0.05)
+    reader = open_reader(bundle_secs=60)
+    ids = fake.deliver(b"a")
+    while not reader.advance():
+        pass
+    request_drain()
+    assert not reader.advance()
+    mark = reader.get_checkpoint_mark()
+    time.sleep(0.3)  # the sinks write
+    assert reader._feed.leases.num_messages == 1
+    mark.finalize_checkpoint()
+    assert eventually(lambda: fake.acknowledged == ids)
+
+
+def test_a_last_bundle_without_its_reader_is_left_to_end(open_reader, fake, monkeypatch):
+    monkeypatch.setattr(leases_module, "_LOOK_SECS", 0.01)
+    monkeypatch.setattr(leases_module, "_CLOSED_SECS", 0.05)
+    reader = open_reader()
+    bundle_of(reader, fake, b"a")
+    request_drain()
+    assert eventually(lambda: not threads("scoreline-pull", "scoreline-close"))
+    leases = reader._feed.leases
+    assert leases.num_messages == 1
+    reader.close()
+    assert eventually(lambda: leases.num_messages == 0)
+
+
 def test_a_stream_does_not_end_while_a_bundle_is_open_or_not_acknowledged(
     open_reader, fake, monkeypatch
 ):
