@@ -77,7 +77,10 @@ def run(
     outputs = [
         Claim(layout, plan.run_id, files) for layout, files in zip(layouts, existing, strict=True)
     ]
-    claims = Claims([*outputs, TableClaim(prepared.targets, plan.run_id, plan.run_folder)])
+    table = prepared.input.table
+    result = table.result_table(run_id) if table else None
+    tables = TableClaim(prepared.targets, run_id, plan.run_folder, result)
+    claims = Claims([*outputs, tables])
     if profile.runner == DATAFLOW:
         from .submit import submit_batch  # Google's client is slow to import
 

@@ -121,9 +121,17 @@ class TableClaim:
         targets: what the run writes to.
         run_id: of the run.
         run_folder: of the run: where an intent says that temporary tables are still needed.
+        result: the table that the run reads the result of its query from, if it has one.
     """
 
-    def __init__(self, targets: Sequence[Target], run_id: str, run_folder: str):
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        run_id: str,
+        run_folder: str,
+        result: TableName | None = None,
+    ):
+        self._result = result
         self._targets = targets
         self._run_id = run_id
         self._run_folder = run_folder
@@ -146,14 +154,20 @@ class TableClaim:
 
     def undo(self) -> str:
         """Removes temporary tables, unless the run is to be rolled forward; no other is removed."""
+        if (
+            self._result is not None
+        ):  # whoever reads it removes it, unless a signal ends the process
+            self._remove(self._result)
         if exists(join(self._run_folder, INTENT)):
             return "its rows are being made final."
         for target in self._targets:
             if target.number is not None:
-                staging = temporary_table(target.table, self._run_id, target.number)
-                with suppress(BigQueryError):  # it expires by itself
-                    delete_temporary(staging, self._run_id)
+                self._remove(temporary_table(target.table, self._run_id, target.number))
         return "its temporary tables are removed."
+
+    def _remove(self, table: TableName) -> None:
+        with suppress(BigQueryError):  # it expires by itself
+            delete_temporary(table, self._run_id)
 
     def _make(self, target: Target) -> None:
         if target.is_new and not _is_made(target):

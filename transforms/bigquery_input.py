@@ -139,6 +139,10 @@ class TableInfo:
     query: str | None = None
     scratch: TableName | None = None
 
+    def result_table(self, run_id: str) -> TableName | None:
+        """The table that a run makes for the result of a query; None for a table."""
+        return self.scratch and temporary_table(self.scratch, run_id, _QUERY_NUMBER)
+
     def ranges(self) -> Iterator[tuple[StreamRange, int]]:
         """Fails: there is nothing to read before `open`."""
         raise RuntimeError(f"{self.path} has to be opened before it is read")
@@ -185,8 +189,9 @@ class TableInfo:
         if self.query is None:
             assert self.table is not None
             return _snapshot(self.table, schema, self.row_filter, max_streams)
-        assert self.scratch is not None
-        made = _run_query(self.query, self.scratch, run_id)
+        made = self.result_table(run_id)
+        assert made is not None
+        _run_query(self.query, made)
         try:
             return _snapshot(made, schema, None, max_streams, run_id)
         except BaseException:
@@ -308,8 +313,7 @@ def _snapshot(
     )
 
 
-def _run_query(query: str, scratch: TableName, run_id: str) -> TableName:
-    table = temporary_table(scratch, run_id, _QUERY_NUMBER)
+def _run_query(query: str, table: TableName) -> None:
     expiry = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {_QUERY_HOURS} HOUR)"
     statement = (
         f"CREATE TABLE {table.sql}\n"
@@ -321,7 +325,6 @@ def _run_query(query: str, scratch: TableName, run_id: str) -> TableName:
             f"{table.project}.{table.dataset}", retry=RETRY, timeout=CALL_SECS
         )
         run_once(statement, table.table, table.project, dataset.location)
-    return table
 
 
 def _dry_run(statement: str, project: str) -> bigquery.QueryJob:

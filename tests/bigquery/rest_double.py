@@ -1,7 +1,8 @@
 """A small double of BigQuery's REST interface, for what the emulator does not do.
 
 It keeps tables as they were asked for, gives what a test tells it to say of queries, and fails as a
-test wants it to. It runs no SQL: a statement that it is given is noted as run.
+test wants it to. It runs no SQL: a statement that it is given is noted as run, and the table that it
+names to be made is there, without rows.
 """
 
 import json
@@ -161,12 +162,19 @@ class RestDouble:
         messages = next((left for text, left in self.failures.items() if text in query), [])
         if not messages:
             self.executed[name] = query
+            self._made_by(query)
         else:
             message = messages.pop(0)
             error = {"reason": "backendError", "message": message}
             status |= {"errorResult": error, "errors": [error]}
         self._jobs[name] = {**body, "status": status, "statistics": {}}
         return Answer(200, self._running(name))
+
+    def _made_by(self, query: str) -> None:
+        made = re.match("CREATE TABLE `(.+)`", query)
+        if made and made[1] not in self.tables:
+            plan = next((plan for text, plan in self.plans.items() if text in query), {})
+            self._put(made[1], {"type": "TABLE", "schema": plan["query"]["schema"]})
 
     def _job(self, name: str) -> "Answer":
         if name not in self._jobs:
