@@ -60,6 +60,7 @@ setup(
         "google-cloud-bigquery>=3.25,<4",
         "google-cloud-bigquery-storage>=2.25,<3",
         "google-cloud-pubsub>=2.21,<3",
+        "grpc-google-iam-v1>=0.12.4,<1",
         "grpcio>=1.60,<2",
         "joblib>=1.3",
         "numpy>=1.26",

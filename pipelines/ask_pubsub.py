@@ -6,13 +6,15 @@ theirs: it is asked again for a while, and then the run ends so that a superviso
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import google.auth.exceptions
 import grpc
 
 from scoreline.transforms.leases import is_transient, reason
+from scoreline.transforms.pubsub_client import Subscription, client
 
 from .errors import NoAnswerError, UsageError
 
@@ -61,6 +63,62 @@ def ask_pubsub(flag: str, roles: str, ask: Callable[[], T]) -> T:
                 )
                 has_said = True
         time.sleep(wait_secs)
+
+
+@dataclass(frozen=True)
+class Need:
+    """A permission that the run takes: on what, which flag names that, which role grants it."""
+
+    flag: str
+    path: str
+    permission: str
+    role: str
+
+
+def check_permissions(needs: Sequence[Need]) -> None:
+    """Checks that we may do what we are going to do; an emulator lets everybody do everything.
+
+    Raises:
+        UsageError: some permissions are missing; names them all.
+        NoAnswerError: the service did not answer for a minute.
+    """
+    missing = [
+        f"{need.flag}: no permission {need.permission}: grant {need.role} on {need.path} to the "
+        "account that runs this."
+        for need in needs
+        if _may(need) is False
+    ]
+    if missing:
+        raise UsageError("\n".join(missing))
+
+
+def _may(need: Need) -> bool | None:
+    return ask_pubsub(need.flag, need.role, lambda: client().may(need.path, need.permission))
+
+
+def check_pulled(flag: str, path: str, found: Subscription) -> None:
+    """Checks that messages can be pulled from a subscription.
+
+    Raises:
+        UsageError: it was detached, or the service takes its messages somewhere itself.
+    """
+    create = f"gcloud pubsub subscriptions create NAME --topic {found.topic}"
+    if found.is_detached:
+        raise UsageError(
+            f"{flag}: it was detached from its topic: nothing comes, and what it held is gone. "
+            f"Make another one: {create}"
+        )
+    if found.delivers_to:
+        turn = ""
+        if found.delivers_to == "an endpoint":
+            turn = (
+                ", or have this one pulled from: gcloud pubsub subscriptions modify-push-config "
+                f"{path} --push-endpoint="
+            )
+        raise UsageError(
+            f"{flag}: the service pushes its messages to {found.delivers_to}: nothing can be "
+            f"pulled. Make one of the type pull: {create}{turn}"
+        )
 
 
 def _may_pass(error: Exception) -> bool:

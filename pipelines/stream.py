@@ -125,7 +125,7 @@ def prepare_stream(job: Job, profile: RunnerProfile) -> PreparedStream:
     check_schemes(job)
     check_report(job, profile)
     _check_layouts(layouts_of(job))
-    return check_stream(job, profile.bundle_secs)
+    return check_stream(job, profile.bundle_secs, is_in_process=profile.is_in_process)
 
 
 def stream_profile(job: Job, beam_flags: Sequence[str]) -> RunnerProfile:

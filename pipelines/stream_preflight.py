@@ -1,6 +1,7 @@
 """Everything that is checked before a stream starts; nothing is pulled, nothing is written."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from scoreline.transforms.pubsub_client import Subscription, client
 from scoreline.transforms.pubsub_source import PubSubSource
 from scoreline.transforms.storage import open_file
 
-from .ask_pubsub import ask_pubsub
+from .ask_pubsub import Need, ask_pubsub, check_permissions, check_pulled
 from .errors import UsageError
 from .inputs import dialect_of
 from .job import Job, PubSubDeadLetters, PubSubSink, arrow_type
@@ -63,12 +64,16 @@ class PreparedStream:
     targets: tuple[Target, ...] = ()
 
 
-def check_stream(job: Job, bundle_secs: float | None = None) -> PreparedStream:
+def check_stream(
+    job: Job, bundle_secs: float | None = None, *, is_in_process: bool = True
+) -> PreparedStream:
     """Checks a stream against its model and against the service.
 
     Args:
         job: as the user gave it.
         bundle_secs: how long a bundle lasts, where no sink says it; a second if None.
+        is_in_process: whether this process pulls and publishes. Workers elsewhere have other
+            credentials, of which nobody can ask here.
 
     Raises:
         UsageError, ContractError: the job does not fit together, or the service refuses a part.
@@ -86,6 +91,8 @@ def check_stream(job: Job, bundle_secs: float | None = None) -> PreparedStream:
     loaded = handler.load_model()
     found = _describe(spec)
     _check_topics(job, found)
+    if is_in_process:
+        check_permissions(list(_needs(job)))
     schemas = output_schemas(_kept(job, keeps), schema, loaded)
     return PreparedStream(
         job=job,
@@ -199,11 +206,27 @@ def _avro_schema(spec: SourceSpec) -> str | None:
 
 
 def _describe(spec: SourceSpec) -> Subscription:
-    return ask_pubsub(
-        f"--input pubsub://{spec.subscription}",
+    flag = f"--input pubsub://{spec.subscription}"
+    found = ask_pubsub(
+        flag,
         "roles/pubsub.viewer and roles/pubsub.subscriber",
         lambda: client().describe_subscription(spec.subscription),
     )
+    check_pulled(flag, spec.subscription, found)
+    return found
+
+
+def _needs(job: Job) -> Iterator[Need]:
+    """What this process has to be allowed, beside looking."""
+    path = job.messages_source.subscription
+    yield Need(
+        f"--input pubsub://{path}",
+        path,
+        "pubsub.subscriptions.consume",
+        "roles/pubsub.subscriber",
+    )
+    for flag, topic in _topics(job).items():
+        yield Need(flag, topic, "pubsub.topics.publish", "roles/pubsub.publisher")
 
 
 def _source(job: Job, found: Subscription, bundle_secs: float | None) -> PubSubSource:
@@ -234,7 +257,8 @@ def _source(job: Job, found: Subscription, bundle_secs: float | None) -> PubSubS
     )
 
 
-def _check_topics(job: Job, found: Subscription) -> None:
+def _topics(job: Job) -> dict[str, str]:
+    """The topics that are published to, by the flags that name them."""
     topics = {
         f"--output pubsub://{sink.topic}": sink.topic
         for sink in job.sinks
@@ -248,7 +272,11 @@ def _check_topics(job: Job, found: Subscription) -> None:
                 "would take dead letters for predictions. Choose a topic of their own."
             )
         topics[f"--dead-letters pubsub://{dead}"] = dead
-    for flag, topic in topics.items():
+    return topics
+
+
+def _check_topics(job: Job, found: Subscription) -> None:
+    for flag, topic in _topics(job).items():
         if topic == found.topic:
             raise UsageError(
                 f"{flag}: the subscription {job.messages_source.subscription} reads this very "

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import grpc
 from google.api_core import grpc_helpers
+from google.iam.v1 import iam_policy_pb2
 from google.pubsub_v1 import types
 
 _HOST = "pubsub.googleapis.com:443"
@@ -45,6 +46,13 @@ TRANSIENT = frozenset(
 PubsubMessage = types.PubsubMessage.pb()
 PublishRequest = types.PublishRequest.pb()
 
+# The fields of a subscription that the service itself takes the messages of.
+_DELIVERIES = {
+    "bigquery_config": "BigQuery",
+    "cloud_storage_config": "Cloud Storage",
+    "bigtable_config": "Bigtable",
+}
+
 Kind = Literal["subscriptions", "topics"]
 
 
@@ -64,10 +72,20 @@ def check_path(path: str, kind: Kind) -> str:
 
 @dataclass(frozen=True)
 class Subscription:
-    """What a subscription says of itself: its topic and how long a lease lasts, in seconds."""
+    """What a subscription says of itself.
+
+    Attributes:
+        topic: whose messages it holds.
+        ack_deadline_secs: how long a lease lasts.
+        delivers_to: where the service itself takes the messages, such as `BigQuery`; empty for a
+            subscription that is pulled from.
+        is_detached: whether it was cut off from its topic.
+    """
 
     topic: str
     ack_deadline_secs: float
+    delivers_to: str = ""
+    is_detached: bool = False
 
 
 class PubsubClient:
@@ -76,23 +94,47 @@ class PubsubClient:
     def __init__(self) -> None:
         self._channel = _channel()
         calls = _Calls(self._channel)
-        self._get_subscription = calls.unary("Subscriber/GetSubscription", types.Subscription)
-        self._get_topic = calls.unary("Publisher/GetTopic", types.Topic)
-        self._pull = calls.unary("Subscriber/Pull", types.PullResponse)
+        self._get_subscription = calls.unary("Subscriber/GetSubscription", types.Subscription.pb())
+        self._get_topic = calls.unary("Publisher/GetTopic", types.Topic.pb())
+        self._test_permissions = calls.unary(
+            "IAMPolicy/TestIamPermissions",
+            iam_policy_pb2.TestIamPermissionsResponse,
+            package="google.iam.v1",
+        )
+        self._pull = calls.unary("Subscriber/Pull", types.PullResponse.pb())
         self._acknowledge = calls.unary("Subscriber/Acknowledge", None)
         self._modify = calls.unary("Subscriber/ModifyAckDeadline", None)
-        self._publish = calls.unary("Publisher/Publish", types.PublishResponse)
+        self._publish = calls.unary("Publisher/Publish", types.PublishResponse.pb())
 
     def describe_subscription(self, path: str) -> Subscription:
         """Asks for a subscription; raises grpc.RpcError if there is none or it may not be seen."""
         request = types.GetSubscriptionRequest.pb()(subscription=path)
         found = self._get_subscription(request, _ASK_SECS, _routed("subscription", path))
-        return Subscription(found.topic, float(found.ack_deadline_seconds or 10))
+        return Subscription(
+            found.topic,
+            float(found.ack_deadline_seconds or 10),
+            _delivers_to(found),
+            found.detached,
+        )
 
     def check_topic(self, path: str) -> None:
         """Asks for a topic; raises grpc.RpcError if there is none or it may not be seen."""
         request = types.GetTopicRequest.pb()(topic=path)
         self._get_topic(request, _ASK_SECS, _routed("topic", path))
+
+    def may(self, path: str, permission: str) -> bool | None:
+        """Whether we have a permission on a subscription or topic; None if nobody says.
+
+        An emulator, which has no permissions, says nothing. It raises grpc.RpcError.
+        """
+        request = iam_policy_pb2.TestIamPermissionsRequest(resource=path, permissions=[permission])
+        try:
+            found = self._test_permissions(request, _ASK_SECS, _routed("resource", path))
+        except grpc.RpcError as error:
+            if isinstance(error, grpc.Call) and error.code() == grpc.StatusCode.UNIMPLEMENTED:
+                return None
+            raise
+        return permission in found.permissions
 
     def start_pull(self, path: str, max_messages: int, timeout_secs: float) -> "Future[Any]":
         """Asks for messages; the call waits at the service until there are some."""
@@ -131,10 +173,10 @@ class _Calls:
     def __init__(self, channel: grpc.Channel):
         self._channel = channel
 
-    def unary(self, name: str, answer: Any) -> Any:
-        parse: Callable[[bytes], Any] = bytes if answer is None else answer.pb().FromString
+    def unary(self, name: str, answer: Any, package: str = "google.pubsub.v1") -> Any:
+        parse: Callable[[bytes], Any] = bytes if answer is None else answer.FromString
         return self._channel.unary_unary(
-            f"/google.pubsub.v1.{name}",
+            f"/{package}.{name}",
             request_serializer=lambda request: request.SerializeToString(),
             response_deserializer=parse,
         )
@@ -148,6 +190,13 @@ def _channel() -> grpc.Channel:
         _HOST, default_scopes=_SCOPES, options=_OPTIONS
     )
     return channel
+
+
+def _delivers_to(found: Any) -> str:
+    if found.push_config.push_endpoint:
+        return "an endpoint"
+    fields = {field.name for field, _ in found.ListFields()}
+    return next((place for name, place in _DELIVERIES.items() if name in fields), "")
 
 
 def _routed(key: str, path: str) -> tuple[tuple[str, str], ...]:

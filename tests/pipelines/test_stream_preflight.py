@@ -267,6 +267,61 @@ def test_what_may_not_be_seen(
     assert said in refusal()
 
 
+def test_each_permission_that_is_missing_is_named_with_its_role(
+    refusal: Any, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def may(path: str, permission: str) -> bool:
+        asked.append(permission)
+        return path == places.scores_topic
+
+    monkeypatch.setattr(stream_preflight.client(), "may", may)
+    sinks = [{"path": "out"}, {"type": "pubsub", "topic": places.scores_topic}]
+    dead = {"type": "pubsub", "topic": places.dead_topic}
+    account = "to the account that runs this."
+    assert refusal(changes={"sinks": sinks, "dead_letters": dead}).splitlines() == [
+        f"--input pubsub://{places.subscription}: no permission pubsub.subscriptions.consume: "
+        f"grant roles/pubsub.subscriber on {places.subscription} {account}",
+        f"--dead-letters pubsub://{places.dead_topic}: no permission pubsub.topics.publish: "
+        f"grant roles/pubsub.publisher on {places.dead_topic} {account}",
+    ]
+    assert len(asked) == 3
+
+
+def test_workers_elsewhere_have_credentials_of_their_own(
+    places: Places, classifier_file: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_preflight.client(), "may", lambda path, permission: False)
+    job = job_of(places, classifier_file, {}, {})
+    assert check_stream(job, is_in_process=False).found.topic == places.topic
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"is_detached": True}, "it was detached from its topic: nothing comes, and what it held"),
+        (
+            {"delivers_to": "an endpoint"},
+            "the service pushes its messages to an endpoint: nothing can be pulled. Make one of",
+        ),
+        ({"delivers_to": "an endpoint"}, " --push-endpoint="),
+        ({"delivers_to": "BigQuery"}, "pushes its messages to BigQuery: nothing can be pulled"),
+    ],
+)
+def test_a_subscription_that_cannot_be_pulled_from(
+    refusal: Any, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
+) -> None:
+    ours = stream_preflight.client()
+    describe = ours.describe_subscription
+    monkeypatch.setattr(
+        ours, "describe_subscription", lambda path: replace(describe(path), **changes)
+    )
+    message = refusal()
+    assert said in message
+    assert "gcloud pubsub subscriptions create NAME --topic " in message
+
+
 def test_no_credentials(
     refusal: Any, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -1,10 +1,13 @@
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import google.auth.credentials
 import grpc
 import pytest
 from google.api_core import grpc_helpers
+from google.iam.v1 import iam_policy_pb2
+from google.pubsub_v1 import types
 
 from scoreline.transforms import pubsub_client
 from scoreline.transforms.pubsub_client import PubsubClient, PubsubMessage, check_path, client
@@ -36,6 +39,65 @@ def test_a_topic_is_no_subscription():
 def test_a_subscription_says_what_it_is(queue):
     found = client().describe_subscription(queue.subscription)
     assert (found.topic, found.ack_deadline_secs) == (queue.topic, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "delivers_to", "is_detached"),
+    [
+        ({}, "", False),
+        ({"push_config": {}}, "", False),
+        ({"push_config": {"push_endpoint": "https://example.com"}}, "an endpoint", False),
+        ({"bigquery_config": {"table": "p.d.t"}}, "BigQuery", False),
+        ({"cloud_storage_config": {"bucket": "b"}}, "Cloud Storage", False),
+        ({"detached": True}, "", True),
+    ],
+)
+def test_what_cannot_be_pulled_from_says_so(service, monkeypatch, fields, delivers_to, is_detached):
+    found = types.Subscription.pb(types.Subscription(topic="t", **fields))
+    ours = PubsubClient()
+    monkeypatch.setattr(ours, "_get_subscription", lambda *_: found)
+    described = ours.describe_subscription("projects/p/subscriptions/s")
+    assert (described.delivers_to, described.is_detached) == (delivers_to, is_detached)
+
+
+def test_an_emulator_says_nothing_of_permissions(queue):
+    assert client().may(queue.subscription, "pubsub.subscriptions.consume") is None
+
+
+class Policies(grpc.GenericRpcHandler):
+    """A service that grants one permission on one topic."""
+
+    def __init__(self):
+        self.asked = []
+
+    def service(self, call):
+        assert call.method == "/google.iam.v1.IAMPolicy/TestIamPermissions"
+        return grpc.unary_unary_rpc_method_handler(
+            self.answer,
+            iam_policy_pb2.TestIamPermissionsRequest.FromString,
+            iam_policy_pb2.TestIamPermissionsResponse.SerializeToString,
+        )
+
+    def answer(self, request, context):
+        self.asked.append((request.resource, *request.permissions))
+        if request.resource == "broken":
+            context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+        granted = [name for name in request.permissions if name == "pubsub.topics.publish"]
+        return iam_policy_pb2.TestIamPermissionsResponse(permissions=granted)
+
+
+def test_a_service_says_what_we_may_do(monkeypatch):
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[policies := Policies()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{port}")
+    ours = PubsubClient()
+    assert ours.may("t", "pubsub.topics.publish") is True
+    assert ours.may("s", "pubsub.subscriptions.consume") is False
+    with pytest.raises(grpc.RpcError, match="gone"):
+        ours.may("broken", "pubsub.topics.publish")
+    assert policies.asked[0] == ("t", "pubsub.topics.publish")
+    server.stop(None).wait()
 
 
 def test_what_is_not_there_is_an_error(service):
