@@ -91,7 +91,9 @@ class Project:
 
     def score(self, *flags: str, output: str, code: int = 0) -> str:
         """Scores the orders into a table or a folder; gives what was said."""
-        words = ["score", "--model", "model.joblib", "--allow-pickle", "--keep", "order_id"]
+        words = ["score", "--model", "model.joblib", "--allow-pickle"]
+        if "--keep" not in flags:
+            words += ["--keep", "order_id"]
         if "--input" not in flags:
             words += ["--input", f"bq://{self.table('orders')}"]
         return run([*words, "--output", output, *flags], code)
@@ -209,6 +211,20 @@ def queries(project: Project) -> None:
     expect(found == 999, f"{found} rows, expected 999")
 
 
+def new_column(project: Project) -> str:
+    """A column that a table gets a moment before the rows that have it."""
+    place = f"bq://{project.table('widened')}"
+    project.score(output=place)
+    started = time.monotonic()
+    project.score("--keep", "order_id,b", "--allow-new-columns", output=place)
+    secs = time.monotonic() - started
+    found = project.count("widened", "COUNT(b)")
+    expect(found == ROWS - 1, f"{found} values in the new column, expected {ROWS - 1}")
+    dead = project.count("widened_dead_letters")
+    expect(dead == 2, f"{dead} dead letters, expected 2")
+    return f"fine, in a run of {secs:.0f} s"
+
+
 def crash(project: Project) -> None:
     """A crash right after the intent, and one right after the commit: once each."""
     place, make_final = f"bq://{project.table('crashed')}", commit.make_tables_final
@@ -262,6 +278,7 @@ ATTEMPTS: dict[str, Callable[[Project], str | None]] = {
     "a row that a table refuses": refused_rows,
     "columns and a filter": filters,
     "a query": queries,
+    "a column that is new": new_column,
     "a crash before and after the commit": crash,
     "a stream's default stream": stream,
     "temporary tables expire": expiry,
