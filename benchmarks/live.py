@@ -45,6 +45,14 @@ class Live:
         if self._ended():
             raise self._error("ended by itself")
 
+    def stall(self, secs: float) -> None:
+        """Holds the program for so long, as a busy machine does."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(secs)
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def stop(self) -> Sample:
         """Asks it to end and waits; its `wall_secs` are those from SIGTERM to the end.
 

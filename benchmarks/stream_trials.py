@@ -38,6 +38,10 @@ _LATE_SECS = 1.0  # a publisher that is further behind does not publish at the r
 _SETTLE_SECS = 5.0  # after the start, before idle CPU counts
 _BUNDLES_SECS = 3_600.0  # for many bundles: with a batch each takes 5 to 15 ms
 _WARM_BUNDLES = 5_000  # before memory counts
+# Before that: what gathers in so long makes the largest batches that a program gets, and what they
+# take of memory is kept. Without it a busy machine does that at any time, which looks like a leak.
+_STALLS_SECS = (12.0, 12.0)
+_STALL_EVERY_SECS = 20.0
 _BUNDLES_PER = 20_000
 _BUNDLE_RATE = 200.0  # messages a second, one a request: more than there are bundles
 
@@ -253,6 +257,9 @@ def many_bundles(num_bundles: int) -> Trial:
         words = (Phase(_BUNDLE_RATE, 2 * _BUNDLES_SECS).word, "--per-request", "1")
         with live(command) as program:
             with bench.start(*script("publish.py", INPUT_TOPIC, *words)) as publisher:
+                for secs in _STALLS_SECS:
+                    time.sleep(_STALL_EVERY_SECS)
+                    program.stall(secs)
                 counts = _wait_for_bundles(bench, program, num_bundles)
                 publisher.terminate()
                 published = json.loads(_said(publisher))["published"]
