@@ -67,7 +67,10 @@ class CreateSpec(Part):
         (), max_length=_MAX_CLUSTER_COLUMNS, description="Columns to sort the stored rows by."
     )
     expiration_days: float | None = Field(
-        None, gt=0, description="The table is deleted so many days after it was made."
+        None,
+        gt=0,
+        description="With partition_by each partition is deleted so many days after its day; "
+        "without it the table, so many days after it was made.",
     )
 
 

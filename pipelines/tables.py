@@ -154,9 +154,7 @@ class TableClaim:
 
     def undo(self) -> str:
         """Removes temporary tables, unless the run is to be rolled forward; no other is removed."""
-        if (
-            self._result is not None
-        ):  # whoever reads it removes it, unless a signal ends the process
+        if self._result is not None:  # its reader removes it, unless a signal ends the process
             self._remove(self._result)
         if exists(join(self._run_folder, INTENT)):
             return "its rows are being made final."

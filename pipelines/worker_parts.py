@@ -1,5 +1,6 @@
 """What Dataflow's workers get to work with, and whether that is all that a job needs."""
 
+import os
 import re
 import tarfile
 import zipfile
@@ -17,9 +18,11 @@ from packaging.requirements import Requirement
 
 from scoreline.models.model import ModelInfo, is_code
 from scoreline.models.registry import FORMATS
+from scoreline.transforms.bigquery.credentials import IMPERSONATE, QUOTA_PROJECT
 
 from .errors import UsageError
 from .job import Job
+from .job_bigquery import BigQueryDeadLetters, BigQuerySink, BigQuerySource
 from .job_files import FilesSink
 from .runner_profiles import given_flags
 from .worker_image import ImageFacts, ImageUnknownError, check_image, describe_image
@@ -38,7 +41,7 @@ class WorkerParts:
         extras: of scoreline that the job needs.
         requirements: what is installed on each worker as it starts, `name==version`.
         modules: of the user's, which the job imports.
-        notes: what could not be found out.
+        notes: what could not be found out, and what holds here but not there.
     """
 
     image: str | None
@@ -82,12 +85,12 @@ def worker_parts(
     image = given_flags(beam_flags).get("sdk_container_image")
     extras, modules = frozenset(_extras(job, info)), tuple(_modules(job))
     if image is not None:
-        notes = tuple(_looked_into(image, extras, modules, describe))
+        notes = (*_looked_into(image, extras, modules, describe), *_left_here(job))
         return WorkerParts(image, extras, (), modules, notes)
     requirements = (*_pins(extras), *_given_requirements(beam_flags))
     for module in modules:
         _check_module(module, requirements, beam_flags)
-    return WorkerParts(None, extras, requirements, modules)
+    return WorkerParts(None, extras, requirements, modules, tuple(_left_here(job)))
 
 
 def _extras(job: Job, info: ModelInfo) -> Iterator[str]:
@@ -97,6 +100,19 @@ def _extras(job: Job, info: ModelInfo) -> Iterator[str]:
     paths += [sink.path for sink in job.sinks if isinstance(sink, FilesSink)]
     if any(path is not None and path.startswith("s3://") for path in paths):
         yield _AWS
+
+
+def _left_here(job: Job) -> Iterator[str]:
+    """What says here who calls BigQuery: Dataflow hands no variables on to workers."""
+    named = [name for name in (IMPERSONATE, QUOTA_PROJECT) if os.environ.get(name)]
+    tables = (BigQuerySource, BigQuerySink, BigQueryDeadLetters)
+    if named and any(
+        isinstance(part, tables) for part in (job.source, *job.sinks, job.dead_letters)
+    ):
+        yield (
+            f"{' and '.join(named)} holds here only: workers call BigQuery as their own service "
+            "account, and charge its project. Name it with --service_account_email"
+        )
 
 
 def _modules(job: Job) -> Iterator[str]:

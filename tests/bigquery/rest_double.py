@@ -1,8 +1,8 @@
 """A small double of BigQuery's REST interface, for what the emulator does not do.
 
 It keeps tables as they were asked for, gives what a test tells it to say of queries, and fails as a
-test wants it to. It runs no SQL: a statement that it is given is noted as run, and the table that it
-names to be made is there, without rows.
+test wants it to. It runs no SQL: a statement that it is given is noted as run, and the table that a
+statement makes is there, without rows.
 """
 
 import json

@@ -62,6 +62,37 @@ def test_a_bucket_of_another_cloud_needs_an_extra() -> None:
     assert f"apache-beam[aws]=={version('apache-beam')}" in parts.requirements
 
 
+TABLE = {"type": "bigquery", "table": "p.d.scores"}
+
+
+@pytest.mark.parametrize("flags", [[], [IMAGE]], ids=["installed", "image"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"source": {"type": "bigquery", "table": "p.d.orders"}},
+        {"sinks": [TABLE], "report": {"path": "gs://b/runs"}},
+        {"dead_letters": {"type": "bigquery", "table": "p.d.dead"}},
+    ],
+    ids=["source", "sink", "dead letters"],
+)
+def test_who_calls_bigquery_here_does_not_there(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], flags: list[str]
+) -> None:
+    assert worker_parts(job(**changes), info("pickle"), flags, holds()).notes == ()
+    monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", "p-2")
+    (note,) = worker_parts(job(**changes), info("pickle"), flags, holds()).notes
+    assert note.startswith("GOOGLE_CLOUD_QUOTA_PROJECT holds here only: workers call BigQuery as")
+    assert "--service_account_email" in note
+    monkeypatch.setenv("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT", "a@p.iam.gserviceaccount.com")
+    (note,) = worker_parts(job(**changes), info("pickle"), flags, holds()).notes
+    assert note.startswith("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT and GOOGLE_CLOUD_QUOTA_PROJECT ")
+
+
+def test_a_job_without_a_table_calls_no_bigquery(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", "p-2")
+    assert worker_parts(job(), info("pickle"), []).notes == ()
+
+
 def test_an_image_holds_it_all() -> None:
     parts = worker_parts(job(), info("onnx"), [IMAGE], holds("onnx", "skops"))
     assert (parts.requirements, parts.notes) == ((), ())
