@@ -106,12 +106,11 @@ def _left_here(job: Job) -> Iterator[str]:
     """What says here who calls BigQuery: Dataflow hands no variables on to workers."""
     named = [name for name in (IMPERSONATE, QUOTA_PROJECT) if os.environ.get(name)]
     tables = (BigQuerySource, BigQuerySink, BigQueryDeadLetters)
-    if named and any(
-        isinstance(part, tables) for part in (job.source, *job.sinks, job.dead_letters)
-    ):
+    parts = (job.source, *job.sinks, job.dead_letters)
+    if named and any(isinstance(part, tables) for part in parts):
         yield (
-            f"{' and '.join(named)} holds here only: workers call BigQuery as their own service "
-            "account, and charge its project. Name it with --service_account_email"
+            f"{' and '.join(named)}: set here only. Workers call BigQuery as their own service "
+            "account, and charge the project that they run in: --service_account_email names one"
         )
 
 

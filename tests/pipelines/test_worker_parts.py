@@ -81,11 +81,11 @@ def test_who_calls_bigquery_here_does_not_there(
     assert worker_parts(job(**changes), info("pickle"), flags, holds()).notes == ()
     monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", "p-2")
     (note,) = worker_parts(job(**changes), info("pickle"), flags, holds()).notes
-    assert note.startswith("GOOGLE_CLOUD_QUOTA_PROJECT holds here only: workers call BigQuery as")
+    assert note.startswith("GOOGLE_CLOUD_QUOTA_PROJECT: set here only. Workers call BigQuery as")
     assert "--service_account_email" in note
     monkeypatch.setenv("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT", "a@p.iam.gserviceaccount.com")
     (note,) = worker_parts(job(**changes), info("pickle"), flags, holds()).notes
-    assert note.startswith("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT and GOOGLE_CLOUD_QUOTA_PROJECT ")
+    assert note.startswith("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT and GOOGLE_CLOUD_QUOTA_PROJECT: ")
 
 
 def test_a_job_without_a_table_calls_no_bigquery(monkeypatch: pytest.MonkeyPatch) -> None:
