@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from .leases import Lease, Leases, reason
+from .leases import Lease, Leases, is_transient, reason
 from .pubsub_client import PubsubClient
 from .telemetry import TELEMETRY
 from .trouble import Trouble
@@ -80,7 +80,7 @@ class Puller:
         self._changed = threading.Condition()
         self._stopped = False
         self._closed = False
-        self._trouble = Trouble(subscription)
+        self._trouble = Trouble(subscription, on_trouble=TELEMETRY.show_trouble)
         self._threads = [
             threading.Thread(target=self._work, name=f"scoreline-pull-{number}", daemon=True)
             for number in range(threads)
@@ -188,21 +188,34 @@ class Puller:
         finally:
             with self._changed:
                 self._in_flight.discard(future)
+        self._succeeded()
+        return response
+
+    def _succeeded(self) -> None:
         if self._trouble.reason:
             self._trouble.succeeded()
-            TELEMETRY.set_state("pulling", "")
             with self._changed:
                 self._changed.notify_all()  # the other threads need not wait any longer
-        return response
 
     def _failed(self, error: grpc.RpcError) -> None:
         is_call = isinstance(error, grpc.Call)
-        if self._stopped or (is_call and error.code() == grpc.StatusCode.DEADLINE_EXCEEDED):
+        if self._stopped:
+            return
+        if is_call and error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+            if self._trouble.reason and self._is_answering():
+                self._succeeded()
             return  # nothing came
         wait_secs = self._trouble.failed(reason(error))
-        TELEMETRY.set_state("retrying", self._trouble.reason)
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or not self._trouble.reason, wait_secs)
+
+    def _is_answering(self) -> bool:
+        """Whether the service answers, be it with a refusal: that nothing came does not tell."""
+        try:
+            self._client.describe_subscription(self._subscription)
+        except grpc.RpcError as error:
+            return not is_transient(error)
+        return True
 
     def _put(self, pulled: Pulled) -> None:
         with self._changed:

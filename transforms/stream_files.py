@@ -113,7 +113,7 @@ class _FlushFn(beam.DoFn):
         self._number += 1
         name = f"{self._run_id}-{self._writer_id}-{self._number:06d}"
         staged, final = self._names(self._layout.staging(self._run_id), name)
-        trouble = Trouble(f"writing to {self._layout.output}")
+        trouble = Trouble(f"writing to {self._layout.output}", on_trouble=TELEMETRY.show_trouble)
         deadline = time.monotonic() + self._retry_secs
         while True:
             try:
@@ -124,13 +124,10 @@ class _FlushFn(beam.DoFn):
                 wait_secs = trouble.failed(_reason(error))
                 if time.monotonic() + wait_secs > deadline:
                     raise
-                TELEMETRY.set_state("retrying", _reason(error))
                 time.sleep(wait_secs)
             else:
                 break
-        if trouble.reason:
-            trouble.succeeded()
-            TELEMETRY.set_state("pulling")
+        trouble.succeeded()
         return sum(batch.num_rows for batch in rows)
 
 

@@ -143,6 +143,10 @@ class Telemetry:
             self._state, self._reason = state, reason
         return is_new
 
+    def show_trouble(self, reason: str) -> None:
+        """Says why something does not work now, or with "" that it does again."""
+        self.set_state("retrying" if reason else PULLING, reason)
+
     def in_hand(self, messages: int, bytes: int, oldest: float | None) -> None:  # noqa: A002
         """Sets what was pulled and is not yet acknowledged.
 

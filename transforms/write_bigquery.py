@@ -259,7 +259,7 @@ class _WriteStreamFn(_AppendFn):
             offsets=False,
             retry_secs=self._retry_secs,
             on_accepted=self._note,
-            on_trouble=_show_trouble,
+            on_trouble=TELEMETRY.show_trouble,
         )
 
     def _note(self, batch: pa.RecordBatch) -> None:
@@ -268,10 +268,6 @@ class _WriteStreamFn(_AppendFn):
             self._latencies.append(time.time() - event_secs(batch))
         else:
             self._codes.append(batch)
-
-
-def _show_trouble(reason: str) -> None:
-    TELEMETRY.set_state("retrying" if reason else "pulling", reason)
 
 
 def _cut_payloads(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -147,19 +147,18 @@ class _Publisher:
             PublishError: the service refused them, or did not answer for too long.
         """
         deadline = time.monotonic() + self.retry_secs
-        trouble = _troubles.setdefault(self.topic, Trouble(self.topic))
+        trouble = _troubles.setdefault(
+            self.topic, Trouble(self.topic, on_trouble=TELEMETRY.show_trouble)
+        )
         while True:
             try:
                 client().publish(self.topic, messages)
             except grpc.RpcError as error:
                 wait_secs = self._wait_secs(error, trouble, deadline)
-                TELEMETRY.set_state("retrying", reason(error))
                 if stopped.wait(wait_secs):
                     raise PublishError(f"{self.topic}: the stream has ended") from error
             else:
-                if trouble.reason:
-                    trouble.succeeded()
-                    TELEMETRY.set_state("pulling", "")
+                trouble.succeeded()
                 return time.time()
 
     def _wait_secs(self, error: grpc.RpcError, trouble: Trouble, deadline: float) -> float:

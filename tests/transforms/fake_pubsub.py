@@ -10,6 +10,8 @@ import grpc
 from google.pubsub_v1 import types
 from refused import Refused
 
+from scoreline.transforms.pubsub_client import Subscription
+
 __all__ = ["SUBSCRIPTION", "TOPIC", "FakeClient", "Refused", "eventually", "threads"]
 
 SUBSCRIPTION = "projects/p/subscriptions/s"
@@ -69,6 +71,10 @@ class FakeClient:
             for most, pull in parked:
                 self._serve(most, pull)
         return [one.ack_id for one in received]
+
+    def describe_subscription(self, path):
+        self._call("describe_subscription")
+        return Subscription(TOPIC, 10.0)
 
     def start_pull(self, path, max_messages, timeout_secs):
         pull = FakePull()

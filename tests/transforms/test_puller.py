@@ -248,6 +248,25 @@ def test_one_thread_that_gets_an_answer_ends_the_waits_of_all(make, fake, monkey
     assert eventually(lambda: len(fake.parked) == 2)
 
 
+@pytest.mark.parametrize("answer", [None, "PERMISSION_DENIED"])
+def test_after_an_outage_a_quiet_subscription_is_well_again(make, fake, answer):
+    fake.errors["start_pull"] = [Refused("UNAVAILABLE"), Refused("DEADLINE_EXCEEDED")]
+    fake.errors["describe_subscription"] = [Refused(answer)] if answer else []
+    puller, _ = make()
+    assert eventually(lambda: len(fake.pulls) == 3)
+    assert not puller.is_in_trouble
+    assert TELEMETRY.snapshot().state == "pulling"
+
+
+def test_a_pull_that_gets_no_answer_does_not_end_an_outage(make, fake):
+    fake.errors["start_pull"] = [Refused("UNAVAILABLE"), Refused("DEADLINE_EXCEEDED")]
+    fake.forever["describe_subscription"] = Refused("DEADLINE_EXCEEDED")
+    puller, _ = make()
+    assert eventually(lambda: len(fake.pulls) == 3)
+    assert puller.is_in_trouble
+    assert TELEMETRY.snapshot().state == "retrying"
+
+
 def test_a_pull_without_messages_is_no_trouble(make, fake, caplog):
     fake.errors["start_pull"] = [Refused("DEADLINE_EXCEEDED")] * 3
     puller, _ = make()

@@ -1,4 +1,5 @@
 import logging
+import threading
 import time
 
 import pytest
@@ -61,6 +62,35 @@ def test_it_is_said_once_when_it_begins_and_once_when_it_ends(caplog, clock):
         "the topic does not answer, retrying: UNAVAILABLE: no",
         "the topic answers again after 2.5 s",
     ]
+
+
+def test_who_succeeds_while_another_thread_fails_is_told_of_last():
+    told, is_failing, may_go_on = [], threading.Event(), threading.Event()
+
+    def tell(reason):
+        if reason:
+            is_failing.set()
+            assert may_go_on.wait(5)
+        told.append(reason)
+
+    trouble = Trouble("s", on_trouble=tell)
+    threads = [threading.Thread(target=trouble.failed, args=("no",))]
+    threads[0].start()
+    assert is_failing.wait(5)
+    threads.append(threading.Thread(target=trouble.succeeded))
+    threads[1].start()
+    threads[1].join(0.1)
+    may_go_on.set()
+    for thread in threads:
+        thread.join(5)
+    assert told == ["no", ""]
+    assert trouble.reason == ""
+
+
+def test_nobody_is_told_of_what_goes_well():
+    told = []
+    Trouble("s", on_trouble=told.append).succeeded()
+    assert told == []
 
 
 def test_a_real_clock_moves():
