@@ -20,13 +20,6 @@ def lose_a_row_once(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch
 
 
-def lose_a_row_at_first(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The same in the very first batch."""
-    if batch.num_rows > 1 and strike(Path(os.environ["MARKER"])):
-        return batch.slice(1)
-    return batch
-
-
 def sleep_once(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Works for WORK_SECS on one batch."""
     marker = Path(os.environ["MARKER"])
