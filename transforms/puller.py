@@ -21,6 +21,7 @@ _MAX_PULL = 1_000  # messages of one request: the service's own limit
 # nobody: not for long, then.
 _PULL_SECS = 10.0
 _LAST_PULLS_SECS = 1.0  # what calls in flight get to return: a cancelled one may have leased
+_FIRST_PULL = 100  # messages of a request before anybody has said how many a batch may have
 _MANY = 100  # messages of a pull: no more than so many come at once unless they have waited
 _GATHERED = 2_000  # messages that are worth a wait: a batch costs some ms whatever it holds
 _GATHER_SECS = 0.02  # the wait, well below any latency that is wanted
@@ -75,6 +76,7 @@ class Puller:
         self._attributes = attributes
         self._queue: deque[Pulled] = deque()
         self._messages = 0
+        self._wanted = _FIRST_PULL
         self._bytes = 0
         self._in_flight: set[Future[Any]] = set()
         self._changed = threading.Condition()
@@ -95,11 +97,13 @@ class Puller:
         has brought many.
 
         Args:
-            max_messages: of all pulls together, if they are several.
+            max_messages: of all pulls together, if they are several; later pulls ask for no more,
+                as a pull is never divided.
             until: by the monotonic clock, when to give nothing.
         """
         taken: list[Pulled] = []
         with self._changed:
+            self._wanted = max_messages
             was_waiting = bool(self._queue)
             timeout_secs = max(0.0, until - time.monotonic())
             self._changed.wait_for(lambda: self._queue or self._stopped, timeout_secs)
@@ -167,7 +171,7 @@ class Puller:
                     self._max_messages - self._leases.num_messages, _MAX_QUEUE - self._messages
                 )
                 if room > 0 and self._bytes < self._max_bytes:
-                    return min(room, _MAX_PULL)
+                    return min(room, self._wanted, _MAX_PULL)
                 # What is acknowledged makes room, too, without telling us.
                 self._changed.wait(0.02)
         return 0

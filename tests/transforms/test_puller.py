@@ -147,8 +147,22 @@ def test_pulling_stops_when_many_wait(make, fake, monkeypatch):
 
 
 def test_a_request_asks_for_no_more_than_the_service_gives(make, fake):
-    make(max_messages=50_000)
-    assert eventually(lambda: fake.pulls == [1_000])
+    puller, _ = make(max_messages=50_000)
+    fake.deliver(b"x")
+    puller.take(5_000, soon())
+    fake.deliver(*[b"x"] * 100)
+    assert eventually(lambda: fake.pulls[-1] == 1_000)
+
+
+def test_a_request_asks_for_no_more_than_a_batch_may_have(make, fake):
+    puller, _ = make()
+    assert eventually(lambda: fake.pulls == [100])  # nobody has said how many
+    fake.deliver(*[b"x"] * 100)
+    puller.take(150, soon())
+    fake.deliver(*[b"x"] * 900)
+    batches = [sum(map(len, puller.take(150, soon()))) for _ in range(4)]
+    assert max(batches) <= 150, "a pull is never divided"
+    assert max(fake.pulls) == 150
 
 
 def test_a_full_reader_waits_without_work(make, fake):
