@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scoreline.transforms.commit import HEARTBEAT, INTENT, REPORT, is_closed, roll_forward
+from scoreline.transforms.final_tables import LOST
 from scoreline.transforms.layout import FileLayout
 from scoreline.transforms.processes import is_alive
 from scoreline.transforms.storage import (
@@ -33,6 +34,7 @@ from scoreline.transforms.worker_files import is_any_alive
 
 from .dataflow_place import Place
 from .errors import ExitCode, UsageError
+from .failure import RunFailedError, explain
 from .heartbeat import DATAFLOW_PLACE, Heartbeat
 from .lock import locked
 
@@ -96,6 +98,7 @@ def recover(layout: FileLayout, fingerprint: str, *, is_shared: bool = False) ->
 
     Raises:
         UsageError: another run is writing there now.
+        RunFailedError: a run that had begun to make its output final cannot be completed now.
     """
     if not exists(layout.own_run_root) and is_local(layout.own_run_root):
         return Recovery(None, ())
@@ -156,7 +159,7 @@ def _settle(layout: FileLayout, found: _Found, *, has_intent: bool) -> str:
     elif is_closed(found.run_folder):
         said = f"run {found.run_id} had finished when it was interrupted: nothing was left to do"
     elif has_intent:
-        roll_forward(found.run_folder)
+        _complete(layout, found)
         said = f"completed run {found.run_id}, which was interrupted while it made its output final"
     else:
         remove_folder(found.run_folder)
@@ -166,6 +169,19 @@ def _settle(layout: FileLayout, found: _Found, *, has_intent: bool) -> str:
     remove_scratch(join(own, HEARTBEAT))
     remove_empty_folder(own)
     return said
+
+
+def _complete(layout: FileLayout, found: _Found) -> None:
+    try:
+        roll_forward(found.run_folder)
+    except Exception as error:  # whatever a disk or a service raised
+        again = "the same command goes on where it stopped."
+        if exists(join(found.run_folder, LOST)):
+            again = "this run cannot be completed as it is, and no other one was started."
+        raise RunFailedError(
+            f"{explain(error, layout.output)}\nThat was run {found.run_id}, which was interrupted "
+            f"while it made its output final: {again}"
+        ) from error
 
 
 def _unfinished(layout: FileLayout) -> list[_Found]:
@@ -262,6 +278,11 @@ class Claim:
             return "the run had just finished: its output is complete."
         if not _abandon(folder):
             self._heartbeat.stop(leave=True)
+            if exists(join(folder, LOST)):
+                return (
+                    "the run cannot be completed as it is: what can be done stands in "
+                    f"{join(folder, LOST)}."
+                )
             return (
                 "its output is being made final: give the same command again, and it completes "
                 "the run."

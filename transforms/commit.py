@@ -13,7 +13,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from .final_files import dead_letter_moves, prediction_moves
-from .final_tables import make_tables_final, seal
+from .final_tables import make_tables_final, replacement, seal
 from .layout import FileLayout
 from .receipts import Account, GatherReceipts, Receipt, add_up
 from .storage import (
@@ -135,7 +135,7 @@ def commit(plan: CommitPlan, receipts: list[Receipt]) -> dict[str, Any]:
             "moves": moves,
             "removes": sorted(removes),
             "streams": [table.streams(parts) for table, parts in tables],
-            "replaces": [table.replacement for table, _ in tables if table.staging is not None],
+            "replaces": [replacement(table) for table, _ in tables if table.staging is not None],
             "report": _report(plan, account),
         }
         # A run that is being undone has taken the name: then nothing may become final any more.

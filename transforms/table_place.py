@@ -1,5 +1,6 @@
 """A table of BigQuery as the place where a run's rows become visible."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -36,16 +37,20 @@ class TablePlace:
 
         >>> place = TablePlace(TableName("p", "ml", "scores"))
         >>> place.streams([Receipt("predicted", 0, 5, "projects/p/.../streams/s")])
-        {'table': 'p.ml.scores', 'names': ['projects/p/.../streams/s']}
+        {'table': 'p.ml.scores', 'names': ['projects/p/.../streams/s'], 'rows': 5}
         """
-        names = sorted({part.path for part in parts if part.path is not None})
-        return {"table": str(self.written), "names": names}
+        rows: Counter[str] = Counter()
+        for part in parts:
+            if part.path is not None:
+                rows[part.path] += part.rows
+        return {"table": str(self.written), "names": sorted(rows), "rows": rows.total()}
 
     @property
     def replacement(self) -> dict[str, Any]:
         """What an intent says of rows that take the place of all others.
 
-        The id of the job that does it is the run's, as that table's name is: it is done once.
+        The id of the job that does it is the run's, as that table's name is: it is done once, by
+        whoever asks for the job where it first ran. So an intent says that too (`final_tables`).
         """
         assert self.staging is not None
         job_id = f"{self.staging.table}_replaces"

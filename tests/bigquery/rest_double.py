@@ -48,6 +48,7 @@ class RestDouble:
         polls: how often a job is still running when it is asked for.
         requests: of each: method, path, headers, body.
         executed: the statements that were run, by job.
+        projects: those in which jobs were run, one for each job.
     """
 
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -57,10 +58,11 @@ class RestDouble:
     polls: int = 0
     requests: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     executed: dict[str, str] = field(default_factory=dict)
+    projects: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._faults: list[Fault] = []
-        self._jobs: dict[str, dict[str, Any]] = {}
+        self._jobs: dict[tuple[str, str], dict[str, Any]] = {}
         self._etags = 0
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
@@ -112,7 +114,8 @@ class RestDouble:
     ) -> "Answer":
         parts = rest.split("/")
         if parts[0] == "jobs":
-            return self._insert(project, body) if method == "POST" else self._job(parts[1])
+            is_new = method == "POST"
+            return self._insert(project, body) if is_new else self._job((project, parts[1]))
         dataset = f"{project}.{parts[1]}"
         if dataset not in self.datasets:
             return _error(404, "notFound", f"Not found: Dataset {dataset}")
@@ -156,19 +159,20 @@ class RestDouble:
         if body["configuration"].get("dryRun"):
             plan = next((plan for text, plan in self.plans.items() if text in query), {})
             return Answer(200, {**body, "status": {"state": "DONE"}, "statistics": plan})
-        if name in self._jobs:
+        if (project, name) in self._jobs:
             return _error(409, "duplicate", f"Already Exists: Job {project}:{name}")
         status: dict[str, Any] = {"state": "DONE"}
         messages = next((left for text, left in self.failures.items() if text in query), [])
         if not messages:
             self.executed[name] = query
             self._made_by(query)
+            self.projects.append(project)
         else:
             message = messages.pop(0)
             error = {"reason": "backendError", "message": message}
             status |= {"errorResult": error, "errors": [error]}
-        self._jobs[name] = {**body, "status": status, "statistics": {}}
-        return Answer(200, self._running(name))
+        self._jobs[project, name] = {**body, "status": status, "statistics": {}}
+        return Answer(200, self._running((project, name)))
 
     def _made_by(self, query: str) -> None:
         made = re.match("CREATE TABLE `(.+)`", query)
@@ -176,16 +180,16 @@ class RestDouble:
             plan = next((plan for text, plan in self.plans.items() if text in query), {})
             self._put(made[1], {"type": "TABLE", "schema": plan["query"]["schema"]})
 
-    def _job(self, name: str) -> "Answer":
-        if name not in self._jobs:
-            return _error(404, "notFound", f"Not found: Job {name}")
+    def _job(self, job: tuple[str, str]) -> "Answer":
+        if job not in self._jobs:
+            return _error(404, "notFound", f"Not found: Job {job[0]}:{job[1]}")
         if self.polls:
             self.polls -= 1
-            return Answer(200, self._running(name))
-        return Answer(200, self._jobs[name])
+            return Answer(200, self._running(job))
+        return Answer(200, self._jobs[job])
 
-    def _running(self, name: str) -> dict[str, Any]:
-        return {**self._jobs[name], "status": {"state": "RUNNING"}}
+    def _running(self, job: tuple[str, str]) -> dict[str, Any]:
+        return {**self._jobs[job], "status": {"state": "RUNNING"}}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from bq_emulator import BigQueryEmulator
+from google.cloud.bigquery import SchemaField
 from running import NUMBERS, Ended, files_below, numbers, write
 from sklearn.linear_model import LogisticRegression
 
@@ -22,7 +23,10 @@ Score = Callable[..., Ended]
 Scoreline = Callable[..., Ended]
 
 ROWS = 3_000
-CLOSED = [f"RUN/{name}" for name in ("_SUCCESS", "commit.json", "job.yaml", "report.json")]
+CLOSED = [
+    f"RUN/{name}"
+    for name in ("_SUCCESS", "commit.json", "committed-0.json", "job.yaml", "report.json")
+]
 
 
 @pytest.fixture
@@ -50,6 +54,12 @@ def report_of(run_root: str) -> dict[str, Any]:
     (path,) = Path(run_root).glob("*/report.json")
     report: dict[str, Any] = json.loads(path.read_text())
     return report
+
+
+def run_of(table: str) -> str:
+    """The id of the only run into a table."""
+    (folder,) = Path(f"{table}.run").glob("2*")
+    return folder.name
 
 
 def test_from_a_table_to_a_table(
@@ -387,7 +397,12 @@ def test_a_run_whose_streams_are_lost_while_it_commits_says_what_to_do(
         for _ in range(2):
             ended = score("--keep", "id", output=f"bq://{table}")
             assert ended.code == 1, ended.err
-            assert f"The rows that this run had sent to {table} cannot be made visible" in ended.err
+            assert f"BigQuery has lost the 40 rows of run {run_of(table)} for {table}" in ended.err
+            assert "command again" not in ended.err
+            assert "Nothing was started" not in ended.err
+    assert ended.err.rstrip().endswith(
+        "cannot be completed as it is, and no other one was started."
+    )
     (folder,) = Path(f"{table}.run").glob("2*")
     assert f"{folder}, and the same command starts anew" in ended.err
     for path in folder.iterdir():
@@ -397,3 +412,97 @@ def test_a_run_whose_streams_are_lost_while_it_commits_says_what_to_do(
     ended = score("--keep", "id", output=f"bq://{table}")
     assert ended.code == 0, ended.err
     assert bq.rows(table).num_rows == 40
+
+
+def test_a_run_that_loses_its_dead_letters_alone_adds_no_row_twice(
+    bq: BigQueryEmulator,
+    dataset: str,
+    score: Score,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the advice has it: nothing is removed, the missing rows are given up."""
+    write(workdir / "in.parquet", with_nulls(numbers(40), 1))
+    table = f"{dataset}.scores"
+    commit_streams = final_tables.commit_streams
+
+    def lost(name: Any, streams: Any) -> None:
+        if str(name) != table or Path(f"{table}.run", run_of(table), "committed-0.json").exists():
+            raise StreamsLostError(f"{name}: its streams are gone")
+        commit_streams(name, streams)
+
+    monkeypatch.setattr(final_tables, "commit_streams", lost)
+    for _ in range(2):
+        ended = score("--keep", "id", output=f"bq://{table}")
+        assert ended.code == 1, ended.err
+        assert f"Do not start the run anew: its rows are in {table} already" in ended.err
+        assert f'WHERE run_id = "{run_of(table)}"' in ended.err
+        assert "starts anew" not in ended.err
+        assert "command again" not in ended.err
+    marker = Path(f"{table}.run", run_of(table), "committed-1.json")
+    assert f"make an empty file {marker.absolute()}: " in ended.err
+    marker.touch()
+
+    ended = score("--keep", "id", output=f"bq://{table}")
+    assert ended.code == 0, ended.err
+    assert "completed run" in ended.err
+    assert bq.rows(table).num_rows == 39
+    assert bq.rows(f"{table}_dead_letters").num_rows == 0
+
+
+def test_a_table_that_is_deleted_before_it_is_replaced_can_be_made_again(
+    bq: BigQueryEmulator,
+    dataset: str,
+    score: Score,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write(workdir / "in.parquet", with_nulls(numbers(40), 1))
+    table, flags = f"{dataset}.scores", ("--keep", "id", "--write", "truncate")
+    final = commit.make_tables_final
+
+    def delete_first(*args: Any) -> None:
+        bq.client.delete_table(table, timeout=30)
+        final(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(commit, "make_tables_final", delete_first)
+        ended = score(*flags, output=f"bq://{table}")
+    for again in (ended, score(*flags, output=f"bq://{table}")):
+        assert again.code == 1, again.err
+        assert f"{table} is not there any more." in again.err
+        assert f"make {table} again, with the same columns" in again.err
+    schema = [f"{name} {kind}" for name, kind in (("id", "INT64"), ("prediction", "STRING"))]
+    bq.query(f"CREATE TABLE `{table}` ({', '.join(schema)}, model_version STRING)")
+
+    ended = score(*flags, output=f"bq://{table}")
+    assert ended.code == 0, ended.err
+    assert bq.rows(table).num_rows == 39
+    assert bq.rows(f"{table}_dead_letters").num_rows == 1
+    assert sorted(bq.tables(dataset.split(".")[1])) == ["scores", "scores_dead_letters"]
+
+
+def test_a_column_that_somebody_adds_to_a_table_while_its_rows_are_replaced(
+    bq: BigQueryEmulator,
+    dataset: str,
+    score: Score,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write(workdir / "in.parquet", numbers(40))
+    table, flags = f"{dataset}.scores", ("--keep", "id", "--write", "truncate")
+    assert score(*flags, output=f"bq://{table}").code == 0
+    final = commit.make_tables_final
+
+    def add_first(*args: Any) -> None:
+        bq.widen(table, "note STRING")  # what is stored, and then what the table says of it
+        found = bq.client.get_table(table, timeout=30)
+        found.schema = [*found.schema, SchemaField("note", "STRING")]
+        bq.client.update_table(found, ["schema"], timeout=30)
+        final(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(commit, "make_tables_final", add_first)
+        ended = score(*flags, output=f"bq://{table}")
+    assert ended.code == 0, ended.err
+    assert bq.rows(table)["note"].null_count == 40

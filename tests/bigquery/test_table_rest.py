@@ -9,17 +9,21 @@ from scoreline.transforms.bigquery.errors import BigQueryError
 from scoreline.transforms.bigquery.names import TableName
 from scoreline.transforms.bigquery.table_fit import TableMismatchError
 from scoreline.transforms.bigquery.tables import (
+    JobPlace,
     add_columns,
     check_new,
     create,
     create_staging,
     delete_temporary,
     describe,
+    job_place,
     replace,
     was_replaced,
 )
 
 SCORES = TableName("p-1", "ml", "scores")
+NEW = SCORES.sibling("new")
+HERE = JobPlace("p-1", "EU")
 SCHEMA = pa.schema({"day": pa.date32(), "order_id": pa.int64(), "score": pa.float64()})
 DAY_SECS = 86_400
 
@@ -146,7 +150,7 @@ def test_a_dataset_that_is_not_there_is_said(double):
         ),
         (
             "POST",
-            lambda: replace(SCORES, SCORES.sibling("new"), "job"),
+            lambda: replace(SCORES, SCORES, "job", HERE),
             "roles/bigquery.jobUser on the project",
         ),
     ],
@@ -209,13 +213,20 @@ def test_a_table_that_demands_a_filter_cannot_be_replaced(double):
     assert list(double.tables) == ["p-1.ml.scores"]
 
 
-def test_a_replacement_happens_once(double):
-    double.add_table("p-1.ml.scores", ("day", "DATE"), ("score", "FLOAT"))
-    assert not was_replaced(SCORES, "r1_replace")
+@pytest.fixture
+def both(double):
+    """A table, and another one that has its columns."""
+    for table in (SCORES, NEW):
+        double.add_table(str(table), ("day", "DATE"), ("score", "FLOAT"))
+    return double
+
+
+def test_a_replacement_happens_once(both):
+    assert not was_replaced(SCORES, "r1_replace", HERE)
     for _ in range(2):
-        replace(SCORES, SCORES.sibling("new"), "r1_replace")
-    assert was_replaced(SCORES, "r1_replace")
-    assert double.executed == {
+        replace(SCORES, NEW, "r1_replace", HERE)
+    assert was_replaced(SCORES, "r1_replace", HERE)
+    assert both.executed == {
         "r1_replace": (
             "MERGE INTO `p-1.ml.scores` USING `p-1.ml.new` ON FALSE\n"
             "WHEN NOT MATCHED THEN INSERT (`day`, `score`) VALUES (`day`, `score`)\n"
@@ -224,23 +235,45 @@ def test_a_replacement_happens_once(double):
     }
 
 
-def test_a_replacement_whose_answer_was_lost_happens_once(double):
-    double.add_table("p-1.ml.scores", ("day", "DATE"))
-    double.fail("POST", "jobs", None)
-    replace(SCORES, SCORES.sibling("new"), "r1_replace")
-    assert list(double.executed) == ["r1_replace"]
+def test_a_column_that_somebody_adds_meanwhile_is_left_out_of_a_replacement(both):
+    add_columns(SCORES, SCHEMA)
+    replace(SCORES, NEW, "r1_replace", HERE)
+    assert "order_id" in str(made(both))
+    assert "INSERT (`day`, `score`) VALUES" in both.executed["r1_replace"]
 
 
-def test_a_replacement_that_failed_is_tried_anew(double):
-    double.add_table("p-1.ml.scores", ("day", "DATE"))
-    double.failures["MERGE"] = ["resources exceeded"]
+def test_a_replacement_is_found_when_both_tables_are_gone(both):
+    replace(SCORES, NEW, "r1_replace", HERE)
+    both.tables.clear()
+    assert was_replaced(SCORES, "r1_replace", HERE)
+
+
+def test_a_replacement_is_looked_for_in_the_project_that_was_charged_first(both, monkeypatch):
+    monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", "payer")
+    place = job_place(SCORES)
+    assert place == JobPlace("payer", "EU")
+    replace(SCORES, NEW, "r1_replace", place)
+    monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", "another")
+    assert was_replaced(SCORES, "r1_replace", place)
+    replace(SCORES, NEW, "r1_replace", place)
+    assert both.projects == ["payer"]
+
+
+def test_a_replacement_whose_answer_was_lost_happens_once(both):
+    both.fail("POST", "jobs", None)
+    replace(SCORES, NEW, "r1_replace", HERE)
+    assert list(both.executed) == ["r1_replace"]
+
+
+def test_a_replacement_that_failed_is_tried_anew(both):
+    both.failures["MERGE"] = ["resources exceeded"]
     said = r"cannot replace p-1\.ml\.scores: .*resources exceeded"
     with pytest.raises(BigQueryError, match=said):
-        replace(SCORES, SCORES.sibling("new"), "r1_replace")
-    assert not was_replaced(SCORES, "r1_replace")
-    replace(SCORES, SCORES.sibling("new"), "r1_replace")
-    assert was_replaced(SCORES, "r1_replace")
-    assert list(double.executed) == ["r1_replace_2"]
+        replace(SCORES, NEW, "r1_replace", HERE)
+    assert not was_replaced(SCORES, "r1_replace", HERE)
+    replace(SCORES, NEW, "r1_replace", HERE)
+    assert was_replaced(SCORES, "r1_replace", HERE)
+    assert list(both.executed) == ["r1_replace_2"]
 
 
 @pytest.mark.parametrize("table", ["scores", "scoreline_tmp_r2_0", "scoreline_tmp_r1_x"])

@@ -77,7 +77,10 @@ def test_a_stream_with_other_rows_than_were_counted_is_not_committed(double):
         seal_streams({one: 1, two: 3})
 
 
-@pytest.mark.parametrize("code", [Code.STREAM_ALREADY_COMMITTED, Code.INVALID_STREAM_STATE])
+@pytest.mark.parametrize(
+    "code",
+    [Code.STREAM_ALREADY_COMMITTED, Code.INVALID_STREAM_STATE, Code.STREAM_NOT_FOUND],
+)
 def test_a_second_commit_is_a_success_and_adds_nothing(double, code):
     double.commit_code = code.value
     streams = [filled(1), filled(2)]

@@ -26,9 +26,10 @@ MOMENTS = [
     (Moment("scoreline.transforms.parquet_files.identify", 3), REMOVED, ()),
     # When all streams are sealed, and nothing says so.
     (Moment("scoreline.transforms.commit.create_json", part="commit.json"), REMOVED, ()),
-    # After the intent; after the first of two commits; after both.
+    # After the intent; after the first of two commits, and after the note of it; after both.
     (Moment("scoreline.transforms.commit.make_tables_final"), COMPLETED, ()),
     (Moment(f"{FINAL}.commit_streams", when="after"), COMPLETED, ()),
+    (Moment(f"{FINAL}.write_json", when="after"), COMPLETED, ()),
     (Moment("scoreline.transforms.commit.make_tables_final", when="after"), COMPLETED, ()),
     (Moment("scoreline.pipelines.heartbeat.Heartbeat.stop"), FINISHED, ()),
     # The same with rows that replace others: before that, after it, without the table they were in.

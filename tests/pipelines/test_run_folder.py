@@ -8,6 +8,7 @@ import pytest
 
 from scoreline.pipelines import run_folder
 from scoreline.pipelines.errors import UsageError
+from scoreline.pipelines.failure import RunFailedError
 from scoreline.pipelines.heartbeat import Heartbeat
 from scoreline.pipelines.run_folder import Claim, Recovery, new_run_id, recover
 from scoreline.transforms.layout import FileLayout
@@ -150,6 +151,42 @@ def test_undoing_leaves_a_run_that_is_being_made_final() -> None:
     assert "it completes the run" in claim.undo()
     assert recover(FileLayout("out"), "f").report is not None
     assert not Path("out/_run/r1/heartbeat.json").exists()
+
+
+def test_undoing_does_not_promise_to_complete_a_run_that_cannot_be() -> None:
+    claim = Claim(FileLayout("out"), "r1", [])
+    claim.take()
+    intent("out/_run/r1").with_name("lost.json").write_text("{}")
+    assert claim.undo() == (
+        "the run cannot be completed as it is: what can be done stands in out/_run/r1/lost.json."
+    )
+    assert json.loads(Path("out/_run/r1/heartbeat.json").read_text())["at"] == 0
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_run_that_cannot_be_completed_now_is_named_and_left(
+    monkeypatch: pytest.MonkeyPatch, is_lost: bool
+) -> None:
+    path = intent("out/_run/r1")
+
+    def roll_forward(folder: str) -> None:
+        if is_lost:
+            (Path(folder) / "lost.json").write_text("{}")
+        raise OSError("no way")
+
+    monkeypatch.setattr(run_folder, "roll_forward", roll_forward)
+    with pytest.raises(RunFailedError) as raised:
+        recover(FileLayout("out"), "f")
+    assert str(raised.value) == (
+        "the run into out failed: OSError: no way\n"
+        "That was run r1, which was interrupted while it made its output final: "
+        + (
+            "this run cannot be completed as it is, and no other one was started."
+            if is_lost
+            else "the same command goes on where it stopped."
+        )
+    )
+    assert path.exists()
 
 
 def test_undoing_leaves_a_run_that_has_ended() -> None:

@@ -15,7 +15,14 @@ _MAX_POLL_SECS: Final = 5.0
 _JOB_SECS: Final = 6 * 3600.0  # BigQuery's own limit for a query
 
 
-def run_once(statement: str, job_id: str, project: str, location: str | None) -> None:
+def run_once(
+    statement: str,
+    job_id: str,
+    project: str,
+    location: str | None,
+    *,
+    charged: str | None = None,
+) -> None:
     """Runs a statement, and waits for its end; one that has run under this name is not run again.
 
     A statement that failed has changed nothing: it runs again under the next name, `<job_id>_2`.
@@ -25,12 +32,14 @@ def run_once(statement: str, job_id: str, project: str, location: str | None) ->
         job_id: letters, digits, dashes and underscores; unlike that of any other statement.
         project: of the tables; the job runs in the one that is charged.
         location: of the tables.
+        charged: the project that the job runs in, where that has been settled: a name is unlike
+            any other within one project only.
 
     Raises:
         BigQueryError: it has not ended in time, or failed too often.
         google.api_core.exceptions.GoogleAPIError: it failed.
     """
-    charged = charged_project(project)
+    charged = charged or charged_project(project)
     for attempt in range(1, _MAX_ATTEMPTS + 1):
         name = _name(job_id, attempt)
         earlier = _find(name, charged, location)
@@ -42,9 +51,14 @@ def run_once(statement: str, job_id: str, project: str, location: str | None) ->
     raise BigQueryError(f"the job {job_id} has failed {_MAX_ATTEMPTS} times: see it in BigQuery")
 
 
-def has_run(job_id: str, project: str, location: str | None) -> bool:
-    """Whether a statement has run under this name, and did not fail; waits for one that runs."""
-    charged = charged_project(project)
+def has_run(job_id: str, charged: str, location: str | None) -> bool:
+    """Whether a statement has run under this name, and did not fail; waits for one that runs.
+
+    Args:
+        job_id: as `run_once` was told.
+        charged: the project that the job runs in.
+        location: of the tables.
+    """
     for attempt in range(1, _MAX_ATTEMPTS + 1):
         job = _find(_name(job_id, attempt), charged, location)
         if job is None:

@@ -11,6 +11,7 @@ from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
 
 from .column_types import to_bigquery
+from .credentials import charged_project
 from .errors import BigQueryError, in_words
 from .jobs import has_run, run_once
 from .names import TableName, is_temporary_of, temporary_table
@@ -185,7 +186,30 @@ def create_staging(target: TableName, run_id: str, number: int) -> TableName:
     return staging
 
 
-def replace(target: TableName, staging: TableName, job_id: str) -> None:
+@dataclass(frozen=True)
+class JobPlace:
+    """Where a job runs: its name is its own there, and nobody finds it elsewhere.
+
+    Attributes:
+        project: the one that is charged; whoever completes a run may be charged to another.
+        location: of the tables, such as EU.
+    """
+
+    project: str
+    location: str | None
+
+
+def job_place(table: TableName) -> JobPlace:
+    """Where a job of this process would run that changes a table.
+
+    Raises:
+        BigQueryError: the table is not there, or may not be seen.
+    """
+    with in_words("look at", table):
+        return JobPlace(charged_project(table.project), _get(table).location)
+
+
+def replace(target: TableName, staging: TableName, job_id: str, place: JobPlace) -> None:
     """Replaces all rows of a table by those of another one, at once or not at all.
 
     It is one statement, so the table keeps its columns, descriptions and rights, and a reader sees
@@ -195,33 +219,34 @@ def replace(target: TableName, staging: TableName, job_id: str) -> None:
     (https://cloud.google.com/bigquery/docs/data-manipulation-language#limitations, 2026-11).
 
     Args:
-        target: keeps its name and columns.
-        staging: has the same columns.
+        target: keeps its name and columns. A column that it was given since, which `staging`
+            lacks, is null in the new rows.
+        staging: has the columns that the target had.
         job_id: names this replacement: it happens once, however often it is asked for.
+        place: where its job runs.
 
     Raises:
         BigQueryError: it was refused; nothing was changed.
     """
     with in_words("replace", target):
-        found = _get(target)
-        names = [f"`{field.name}`" for field in found.schema]
+        names = [f"`{field.name}`" for field in _get(staging).schema]
         listed = ", ".join(names)
         statement = (
             f"MERGE INTO {target.sql} USING {staging.sql} ON FALSE\n"
             f"WHEN NOT MATCHED THEN INSERT ({listed}) VALUES ({listed})\n"
             "WHEN NOT MATCHED BY SOURCE THEN DELETE"
         )
-        run_once(statement, job_id, target.project, found.location)
+        run_once(statement, job_id, target.project, place.location, charged=place.project)
 
 
-def was_replaced(target: TableName, job_id: str) -> bool:
-    """Whether `replace` has happened under this name; the other table may be gone since.
+def was_replaced(target: TableName, job_id: str, place: JobPlace) -> bool:
+    """Whether `replace` has happened under this name; both tables may be gone since.
 
     Raises:
-        BigQueryError: the table is not there, or its jobs may not be seen.
+        BigQueryError: the jobs of its place may not be seen.
     """
     with in_words("look at", target):
-        return has_run(job_id, target.project, _get(target).location)
+        return has_run(job_id, place.project, place.location)
 
 
 def delete_temporary(table: TableName, run_id: str) -> None:

@@ -40,12 +40,13 @@ _SEAL_THREADS: Final = 8
 _Codes: Final = types.StorageError.StorageErrorCode
 _COMMITTED: Final = int(_Codes.STREAM_ALREADY_COMMITTED)
 _ODD_STATE: Final = int(_Codes.INVALID_STREAM_STATE)
-_GONE: Final = (int(_Codes.STREAM_NOT_FOUND), int(_Codes.TABLE_NOT_FOUND), _ODD_STATE)
+_NOT_FOUND: Final = int(_Codes.STREAM_NOT_FOUND)
+_GONE: Final = (_NOT_FOUND, int(_Codes.TABLE_NOT_FOUND), _ODD_STATE)
 _EMULATOR_SAYS_COMMITTED: Final = "state=COMMITTED"  # it keeps no time of the commit
 
 
 class StreamsLostError(BigQueryError):
-    """Streams can never be committed any more: the rows in them are gone."""
+    """Streams can never be committed any more, or were, so long ago that nobody knows of it."""
 
 
 def default_stream(table: TableName) -> str:
@@ -94,7 +95,8 @@ def commit_streams(table: TableName, streams: Sequence[str], retry_secs: float =
         retry_secs: how long to try for each commit.
 
     Raises:
-        StreamsLostError: a stream is not there any more and was never committed.
+        StreamsLostError: a stream is not there any more. As far as BigQuery knows it was never
+            committed; but it forgets a stream some time after that.
         BigQueryError: the table is not there, may not be written to, or nobody answers.
     """
     for start in range(0, len(streams), MAX_STREAMS):
@@ -139,10 +141,10 @@ def _lost_or_refused(errors: Sequence[Any]) -> type[BigQueryError]:
 def _is_committed(error: Any, table: TableName, retry_secs: float) -> bool:
     """Whether a stream is refused because its rows are in the table already.
 
-    Not every server tells that from other odd states, such as of a stream that has expired; but a
-    stream says when it was committed.
+    Not every server tells that from other odd states, such as of a stream that has expired, and
+    one that is not there for commits may still be known; but a stream says when it was committed.
     """
-    if error.code != _ODD_STATE:
+    if error.code not in (_ODD_STATE, _NOT_FOUND):
         return bool(error.code == _COMMITTED)
     if _EMULATOR_SAYS_COMMITTED in error.error_message:
         return True
