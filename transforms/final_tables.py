@@ -157,8 +157,8 @@ class _Tables:
     def _start_anew(self, entry: dict[str, Any]) -> str:
         """Of a table whose rows were to be replaced: another run replaces them just as well."""
         return (
-            f"Run {self._run_id} has replaced no rows of {entry['table']}, and cannot be completed. "
-            f"Remove {self._folder}, and the same command starts anew."
+            f"Run {self._run_id} has replaced no rows of {entry['table']}, and cannot be "
+            f"completed. Remove {self._folder}, and the same command starts anew."
         )
 
     def _make_again(self, entry: dict[str, Any]) -> str:
