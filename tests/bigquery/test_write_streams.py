@@ -127,6 +127,20 @@ def test_streams_that_expired_are_lost(double):
     assert read(double) == []
 
 
+@pytest.mark.parametrize("status", [Status.NOT_FOUND, Status.INVALID_ARGUMENT])
+def test_a_stream_that_nobody_knows_is_lost(double, status):
+    double.call_faults["GetWriteStream"].append((status, False))
+    with pytest.raises(StreamsLostError, match="1 of 1 streams could not be committed: not this"):
+        commit_streams(TABLE, [f"{TABLE.path}/streams/never"])
+
+
+def test_a_stream_that_may_not_be_looked_at_is_not_taken_for_lost(double):
+    double.call_faults["GetWriteStream"].append((Status.PERMISSION_DENIED, False))
+    with pytest.raises(BigQueryError, match="permission denied") as raised:
+        commit_streams(TABLE, [f"{TABLE.path}/streams/never"])
+    assert not isinstance(raised.value, StreamsLostError)
+
+
 def test_a_stream_in_an_odd_state_that_was_not_committed_is_lost(double):
     stream = filled(1)  # never sealed
     with pytest.raises(StreamsLostError, match="not this one"):

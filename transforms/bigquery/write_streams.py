@@ -151,9 +151,18 @@ def _is_committed(error: Any, table: TableName, retry_secs: float) -> bool:
     request = types.GetWriteStreamRequest.pb()(name=error.entity)
     try:
         found = _call("GetWriteStream", request, types.WriteStream, table, retry_secs, error.entity)
-    except StreamsLostError:
-        return False
+    except BigQueryError as lost:
+        if _is_unknown(lost):
+            return False
+        raise
     return bool(found.HasField("commit_time"))
+
+
+def _is_unknown(error: BigQueryError) -> bool:
+    """Whether a stream is asked for that nobody knows; a server may call its name invalid then."""
+    cause = error.__cause__
+    status = status_of(cause) if isinstance(cause, Exception) else None
+    return status in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)
 
 
 def _call(
