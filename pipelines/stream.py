@@ -3,7 +3,7 @@
 import gc
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -213,10 +213,10 @@ class _Stream:
         drain_on_signals(self._drain)
         try:
             self.claims.take()
-        except UsageError:
+            write_text(join(self.folder, "job.yaml"), as_yaml(self.prepared.job))
+        except Exception:  # another run has a part, or a disk or a store takes nothing
             self.claims.undo()
             raise
-        write_text(join(self.folder, "job.yaml"), as_yaml(self.prepared.job))
         every_secs = self.watch.status_secs
         status = StatusWriter(self.folder, every_secs, self.head, self.telemetry)
         try:
@@ -266,11 +266,19 @@ class _Stream:
         return "stopped at once; what was not acknowledged is redelivered."
 
     def _finish(self) -> dict[str, Any]:
-        report = self._report()
-        write_json(join(self.folder, REPORT), report)
-        if report["exit_code"] == FINISHED:
-            write_text(join(self.folder, SUCCESS), "")
-        self._clean()
+        try:
+            report = self._report()
+            write_json(join(self.folder, REPORT), report)
+            if report["exit_code"] == FINISHED:
+                write_text(join(self.folder, SUCCESS), "")
+            self._clean()
+        except Exception as error:  # whatever a disk or a store raised
+            self._clean_if_possible()
+            raise RunFailedError(
+                f"{explain(error, self.prepared.job.sinks[0].path)}\nThe stream was drained: what "
+                f"it acknowledged is in its outputs. Only its report in {self.folder} is not "
+                "complete."
+            ) from error
         return report
 
     def _failed(self, error: Exception) -> RunFailedError:
@@ -280,7 +288,8 @@ class _Stream:
         try:
             write_json(join(self.folder, REPORT), report)
             self._clean()
-        except OSError as broken:  # what broke the stream may keep us from writing, too
+        except Exception as broken:  # what broke the stream may keep us from writing, too
+            self._clean_if_possible()
             cause = f"{cause}\nNor could its report be written: {broken}"
         return RunFailedError(
             f"{cause}\nWhat was not acknowledged is redelivered: start the same command again."
@@ -295,6 +304,11 @@ class _Stream:
         elapsed_secs = self.telemetry.snapshot().elapsed_secs
         now = replace(now, elapsed_secs=elapsed_secs, rows=_with_all_read(now.rows))
         return _report(self.head, self.prepared, now, self.folder, [])
+
+    def _clean_if_possible(self) -> None:
+        """Lets go of the claims, at least, where a report could not be written."""
+        with suppress(Exception):
+            self._clean()
 
     def _clean(self) -> None:
         forget_drain(self.folder)

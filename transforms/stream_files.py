@@ -30,7 +30,7 @@ _LASTING = (
     ImportError,
     LookupError,
     MemoryError,
-    NotImplementedError,
+    RuntimeError,
     TypeError,
     ValueError,
     pa.ArrowException,

@@ -1,5 +1,6 @@
 """Streams through the command line, on the emulator: what comes out, what is left, how they end."""
 
+import errno
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +290,46 @@ def test_a_sink_that_breaks_fails_the_run(
     assert "the cable is out" in report["error"]
     assert not list(Path("out").glob("_run/*/heartbeat.json"))
     monkeypatch.undo()
+
+
+class FullDisk:
+    """Takes no file of this name from now on."""
+
+    def __init__(self, name: str, monkeypatch: pytest.MonkeyPatch):
+        self._name, self._real = name, {}
+        for function in ("write_json", "write_text"):
+            self._real[function] = getattr(stream_module, function)
+            monkeypatch.setattr(stream_module, function, partial(self._write, function))
+
+    def _write(self, function: str, path: str, content: Any) -> None:
+        if path.endswith(self._name):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._real[function](path, content)
+
+
+def test_a_report_that_cannot_be_written_does_not_deny_the_run(
+    stream: Score, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places.publish_rows(numbers(7))
+    FullDisk("report.json", monkeypatch)
+    ended = stream()
+    assert ended.code == 1
+    assert len(rows_in("out")) == 7
+    assert "Nothing was started" not in ended.err
+    assert "No space left on device" in ended.err
+    assert "The stream was drained: what it acknowledged is in its outputs. Only its" in ended.err
+    assert not list(Path("out").rglob("heartbeat.json")), "nobody is writing there any more"
+    assert not list(Path("out").rglob("staged"))
+
+
+def test_a_disk_that_is_full_at_the_start_is_left_as_it_was(
+    stream: Score, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FullDisk("job.yaml", monkeypatch)
+    ended = stream()
+    assert ended.code == 1
+    assert "Nothing was started" in ended.err
+    assert not Path("out").exists()
 
 
 def test_debris_of_a_killed_stream_is_removed_and_reported(

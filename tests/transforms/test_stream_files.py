@@ -186,7 +186,16 @@ def test_a_store_that_stays_away_fails_the_bundle(layout, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "error", [TypeError, ValueError, KeyError, AttributeError, MemoryError, pa.ArrowInvalid]
+    "error",
+    [
+        TypeError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        MemoryError,
+        RuntimeError,
+        pa.ArrowInvalid,
+    ],
 )
 def test_a_mistake_of_ours_is_not_tried_again(layout, monkeypatch, error):
     broken = BrokenDisk(monkeypatch, "create", 2, error("ours"))
