@@ -17,6 +17,10 @@ _ADVICE = {
 }
 
 
+# What one row may cause and no row is given up for: see `models.scoring.score_rows`.
+_OF_A_ROW = re.compile(r": (ModelOutputError|MemoryError)\b")
+
+
 class RunFailedError(Exception):
     """A run that started did not end well; the message says why, and what is left of it."""
 
@@ -31,6 +35,18 @@ def explain(error: BaseException, output: str) -> str:
     where = f" in {step.split('/')[0]}" if step else ""
     hint = _advice(message, getattr(chain[-1], "errno", None))
     return f"the run into {output} failed{where}: {name}: {message}{hint}"
+
+
+def after_a_stream(cause: str) -> str:
+    """What to do after a stream has failed, by what `explain` says of it."""
+    said = "What was not acknowledged is redelivered: start the same command again."
+    if _OF_A_ROW.search(cause) is None:
+        return said
+    return (
+        f"{said} If that ends it again and again, one of the messages in hand is to blame and "
+        "stays with it: docs/streaming.md, 'A message that ends the stream', says how to find it "
+        "and take it out."
+    )
 
 
 def last_java_cause(stacktrace: str) -> str:

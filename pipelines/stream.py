@@ -37,7 +37,7 @@ from .build_stream import build_stream
 from .display import Display
 from .engine import Engine, WorkersTelemetry
 from .errors import ExitCode, UsageError
-from .failure import RunFailedError, explain
+from .failure import RunFailedError, after_a_stream, explain
 from .fused import check_fused
 from .job import Job, as_yaml
 from .job_paths import with_absolute_paths
@@ -291,9 +291,7 @@ class _Stream:
         except Exception as broken:  # what broke the stream may keep us from writing, too
             self._clean_if_possible()
             cause = f"{cause}\nNor could its report be written: {broken}"
-        return RunFailedError(
-            f"{cause}\nWhat was not acknowledged is redelivered: start the same command again."
-        )
+        return RunFailedError(f"{cause}\n{after_a_stream(cause)}")
 
     def _report(self) -> dict[str, Any]:
         if self.engine is None:

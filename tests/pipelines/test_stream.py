@@ -332,6 +332,35 @@ def test_a_disk_that_is_full_at_the_start_is_left_as_it_was(
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize(("error", "is_of_a_row"), [(MemoryError, True), (RuntimeError, False)])
+def test_a_message_that_ends_the_stream_again_and_again(
+    stream: Score,
+    places: Places,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+    is_of_a_row: bool,
+) -> None:
+    def fail(*args: Any) -> None:
+        raise error("the row is too large")
+
+    monkeypatch.setattr("scoreline.transforms.stream_files._write", fail)
+    places.publish_rows(numbers(1))
+    ended = stream()
+    assert ended.code == 1
+    assert "start the same command again." in ended.err
+    assert ("'A message that ends the stream', says how to find it" in ended.err) is is_of_a_row
+
+
+def test_a_function_that_drops_a_row_of_a_stream(score: Score, places: Places) -> None:
+    places.publish_rows(numbers(5))
+    types = "id=int64,a=double,b=double,c=double"
+    flags = ("--preprocess", "odd_models:lose_a_row", "--allow-code", "--types", types)
+    ended = score(*STOP, *flags, input=places.uri)
+    assert ended.code == 1
+    assert "ModelOutputError: " in ended.err
+    assert "docs/streaming.md, 'A message that ends the stream'" in ended.err
+
+
 def test_debris_of_a_killed_stream_is_removed_and_reported(
     stream: Score, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
