@@ -82,8 +82,9 @@ class FakeBigQuery:
         assert set(names) <= self.sealed
         if str(table) not in self.visible or self.forgotten.intersection(names):
             raise StreamsLostError(f"{table}: its streams are gone")
-        for name in set(names) - self.committed:
-            self.visible[str(table)] += self.streams[name]
+        for name in names:
+            if name not in self.committed:
+                self.visible[str(table)] += self.streams[name]
         self.committed |= set(names)
 
     def describe(self, table: TableName) -> object:
@@ -146,8 +147,8 @@ def service(*, truncate: bool = False) -> FakeBigQuery:
 
 def check_complete(bq: FakeBigQuery, plan: CommitPlan, *, truncate: bool = False) -> None:
     old = [] if truncate else [-1]
-    assert sorted(bq.visible.pop(str(SCORES))) == [*old, 1, 2, 3, 4, 5]
-    assert sorted(bq.visible.pop(str(DEAD))) == [0, 9]
+    assert bq.visible.pop(str(SCORES)) == [*old, 1, 2, 3, 4, 5]
+    assert bq.visible.pop(str(DEAD)) == [0, 9]
     assert not bq.visible, "the run's own table is still there"
     assert is_closed(plan.run_folder)
 
@@ -261,7 +262,7 @@ def test_where_one_table_has_the_rows_a_run_is_completed_and_not_started_anew(
         assert "Do not start the run anew: its rows are in p.ml.scores already" in said
         assert 'WHERE run_id = "r"' in said
         assert "starts anew" not in said
-        assert sorted(bq.visible[str(SCORES)]) == [-1, 1, 2, 3, 4, 5]
+        assert bq.visible[str(SCORES)] == [-1, 1, 2, 3, 4, 5]
     marker = join(plan.run_folder, "committed-1.json")
     assert f"Either way make an empty file {marker}: with it the same command completes" in said
     write_text(marker, "")
@@ -270,7 +271,7 @@ def test_where_one_table_has_the_rows_a_run_is_completed_and_not_started_anew(
 
     assert is_closed(plan.run_folder)
     assert not exists(join(plan.run_folder, LOST))
-    assert sorted(bq.visible[str(SCORES)]) == [-1, 1, 2, 3, 4, 5]
+    assert bq.visible[str(SCORES)] == [-1, 1, 2, 3, 4, 5]
 
 
 def test_a_run_killed_before_its_report_is_completed_when_its_streams_are_forgotten(
@@ -311,7 +312,7 @@ def test_rows_that_were_gathered_replace_others_when_their_streams_are_forgotten
     bq.refuses_to_replace = True
     with pytest.raises(BigQueryError, match="it was refused"):
         commit(plan, RECEIPTS)
-    assert sorted(bq.visible[str(STAGING)]) == [1, 2, 3, 4, 5]
+    assert bq.visible[str(STAGING)] == [1, 2, 3, 4, 5]
     assert (bq.visible[str(SCORES)], bq.visible[str(DEAD)]) == ([-1], [])
     bq.refuses_to_replace = False
     bq.forgotten = {"s/a", "s/b"}
@@ -436,4 +437,4 @@ def test_files_and_a_table_become_final_together(
     assert report["unaccounted"] == ["split 0: 4 rows read, but 0 predicted and 0 dead-lettered"]
     assert report["outputs"] == [str(tmp_path / "out"), "bq://p.ml.scores"]
     assert [Path(path).name for path in layout.existing()] == ["part-00000.parquet"]
-    assert sorted(bq.visible[str(SCORES)]) == [-1, 1, 2, 3, 4]
+    assert bq.visible[str(SCORES)] == [-1, 1, 2, 3, 4]
