@@ -12,6 +12,7 @@ from .tensors import may_hold
 
 Category = str | float  # a boolean is a number here
 Kind = Literal["number", "text", "category", "tensor", "any"]
+Known = Literal["number", "text"]
 Layout = Literal["matrix", "frame", "text", "tensors", "batch"]
 
 
@@ -35,6 +36,8 @@ class Feature:
         maximum: the greatest number that the operator accepts.
         categories: the only values that the operator accepts.
         example: a value that the model knows, where it fails on one that it does not know.
+        known: what all values are that the model knows, of a column of categories. It takes
+            others too, but each of them would be none of its categories: `1` is not `"1"`.
     """
 
     name: str
@@ -47,6 +50,17 @@ class Feature:
     maximum: float | None = None
     categories: tuple[Category, ...] | None = None
     example: Category | None = None
+    known: Known | None = None
+
+    @property
+    def reads_numbers(self) -> bool:
+        """Whether text that has no type of its own is to be read as a number."""
+        return self.kind == "number" or (self.kind == "any" and self.known == "number")
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it is to be read as text, though it may spell a number."""
+        return self.kind == "text" or (self.kind == "any" and self.known == "text")
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,7 @@ def _missing_columns(missing: list[str], present: list[str], model_name: str, ad
 def _check_type(feature: Feature, type_: pa.DataType, model_name: str) -> None:
     value_type = type_.value_type if pa.types.is_dictionary(type_) else type_
     if feature.kind == "any":
+        _check_known(feature, value_type, type_, model_name)
         return
     if feature.kind == "tensor":
         _check_tensor(feature, type_, model_name)
@@ -127,6 +142,22 @@ def _check_type(feature: Feature, type_: pa.DataType, model_name: str) -> None:
         raise ContractError(
             f"model {model_name!r} takes {expected} in column {feature.name!r}, but the input has "
             f"{type_} there. Convert the column in the input, or with --preprocess."
+        )
+
+
+def _check_known(
+    feature: Feature, value_type: pa.DataType, type_: pa.DataType, model_name: str
+) -> None:
+    """Refuses a column of which no value could be one that the model knows."""
+    is_number = _may_be_number(value_type) and not _may_be_text(value_type)
+    if (feature.known == "text" and is_number) or (
+        feature.known == "number" and is_text(value_type)
+    ):
+        expected = "text" if feature.known == "text" else "numbers"
+        raise ContractError(
+            f"model {model_name!r} was trained on {expected} in column {feature.name!r}, but the "
+            f"input has {type_} there: none of its values would be one that the model knows. "
+            "Convert the column in the input, or with --preprocess."
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from .contract import Contract, Feature, Kind, Layout
 from .errors import ContractError
+from .estimator_categories import known_values
 from .estimator_parts import (
     ENCODERS,
     IMPUTERS,
@@ -98,8 +99,12 @@ def contract_of(estimator: Any, features: tuple[str, ...] | None, model_name: st
     chosen = [policies.get(name, _UNKNOWN) for name in names]
     if layout == "matrix":
         chosen = [replace(policy, kind="number") for policy in chosen]
+    known = known_values(estimator, trained or names) if layout == "frame" else {}
     pairs = zip(names, chosen, strict=True)
-    return Contract(tuple(_feature(name, policy) for name, policy in pairs), layout)
+    return Contract(
+        tuple(replace(_feature(name, policy), known=known.get(name)) for name, policy in pairs),
+        layout,
+    )
 
 
 def _feature(name: str, policy: _Policy) -> Feature:

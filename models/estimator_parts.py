@@ -109,9 +109,13 @@ def column_transformer(estimator: Any) -> Any | None:
 
 def transformer_columns(transformer: Any) -> list[tuple[int, Any]]:
     """(index of a column, fitted transformer) for each column that a transformer uses."""
+    return [(index, step) for indices, step in transformer_inputs(transformer) for index in indices]
+
+
+def transformer_inputs(transformer: Any) -> list[tuple[list[int], Any]]:
+    """(indices of its columns, fitted transformer) for each one that uses any."""
     return [
-        (index, step)
+        (list(transformer._transformer_to_input_indices[label]), step)
         for label, step, _ in transformer.transformers_
         if not isinstance(step, str) or step != "drop"
-        for index in transformer._transformer_to_input_indices[label]
     ]

@@ -117,7 +117,9 @@ def _output(prepared: PreparedStream, number: int) -> dict[str, Any]:
 def _read_as_text(prepared: PreparedStream) -> list[str]:
     """The columns whose types nobody knows, and that are read as text."""
     spec = prepared.job.messages_source
-    open_features = [each.name for each in prepared.contract.features if each.kind == "any"]
+    open_features = [
+        each.name for each in prepared.contract.features if each.kind == "any" and not each.known
+    ]
     added = {*spec.types, *spec.attributes, spec.message_id, spec.publish_time}
     names = {*prepared.reading.untyped, *open_features}
     return sorted(spec.rename.get(name, name) for name in names - added)

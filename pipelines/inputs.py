@@ -237,23 +237,27 @@ def _file_names(source: StoredSource, names: Sequence[str]) -> dict[str, str]:
 def _typed(
     files: Sequence[FileInfo], contract: Contract, file_names: dict[str, str]
 ) -> list[FileInfo]:
-    """Reads as fractions what the model takes as numbers: a later row may have one."""
+    """Reads as fractions what the model takes as numbers: a later row may have one.
+
+    CSV does not say what is text: what the model knows as text is read as such.
+    """
     texts = [info for info in files if isinstance(info, TextInfo)]
     if not texts:
         return list(files)
-    numbers = [
-        file_names[feature.name]
-        for feature in contract.features
-        if feature.kind == "number" and feature.name in file_names
-    ]
+    is_csv = texts[0].reading.format == "csv"
     types: dict[str, pa.DataType] = {}
-    for name in numbers:
+    for feature in contract.features:
+        name = file_names.get(feature.name)
+        if name is None:
+            continue
         type_ = texts[0].schema.field(name).type
-        if pa.types.is_string(type_):
+        if feature.reads_text and is_csv:
+            types[name] = pa.string()
+        elif feature.reads_numbers and pa.types.is_string(type_):
             _check_has_number(texts, name)
-        if pa.types.is_integer(type_) or (
-            pa.types.is_string(type_) and texts[0].reading.format == "csv"
-        ):
+            if is_csv or feature.kind != "number":  # text that spells a number is none of those
+                types[name] = pa.float64()
+        elif feature.kind == "number" and pa.types.is_integer(type_):
             types[name] = pa.float64()
     return [info.typed(types) for info in texts]
 

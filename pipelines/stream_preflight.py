@@ -126,7 +126,7 @@ def _payload_schema(job: Job, contract: Contract) -> tuple[pa.Schema, frozenset[
         )
     added = {*spec.attributes, spec.message_id, spec.publish_time}
     for feature in contract.features:
-        default = pa.float64() if feature.kind == "number" else pa.string()
+        default = pa.float64() if feature.reads_numbers else pa.string()
         if feature.kind == "tensor" and feature.type is not None:
             default = loose_type(feature.type)
         if feature.name not in added:

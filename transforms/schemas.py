@@ -61,7 +61,9 @@ def _wider(left: pa.DataType, right: pa.DataType, *, is_csv: bool) -> pa.DataTyp
     if pa.types.is_null(left):
         return right
     if _is_number(left) and _is_number(right):
-        return pa.float64()
+        # Of int64 and uint64 the latter: as fractions, numbers of that size would be rounded.
+        are_whole = pa.types.is_integer(left) and pa.types.is_integer(right)
+        return pa.uint64() if are_whole else pa.float64()
     if is_csv:
         return pa.string()
     if pa.types.is_list(left) and pa.types.is_list(right):

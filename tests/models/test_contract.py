@@ -138,3 +138,23 @@ def test_what_is_no_category(type_: pa.DataType):
         f"model 'churn' takes text or whole numbers in column 'plan', but the input has {type_} "
         "there. Convert the column in the input, or with --preprocess."
     )
+
+
+KNOWN = Contract((Feature("zip", "any", known="text"), Feature("plan", "any", known="number")))
+
+
+def test_a_column_of_categories_none_of_which_the_model_could_know():
+    came = pa.schema({"zip": pa.string(), "plan": pa.int8()})
+    KNOWN.check(came, "churn")
+    KNOWN.check(pa.schema({"zip": pa.null(), "plan": pa.null()}), "churn")
+    KNOWN.check(pa.schema({"zip": pa.dictionary(pa.int8(), pa.string()), "plan": pa.bool_()}), "c")
+    for type_ in (pa.int64(), pa.bool_(), pa.dictionary(pa.int8(), pa.int64())):
+        with pytest.raises(ContractError) as raised:
+            KNOWN.check(pa.schema({"zip": type_, "plan": pa.int8()}), "churn")
+        assert str(raised.value) == (
+            f"model 'churn' was trained on text in column 'zip', but the input has {type_} there: "
+            "none of its values would be one that the model knows. Convert the column in the "
+            "input, or with --preprocess."
+        )
+    with pytest.raises(ContractError, match="trained on numbers in column 'plan', but the input"):
+        KNOWN.check(pa.schema({"zip": pa.string(), "plan": pa.string()}), "churn")

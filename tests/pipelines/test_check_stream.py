@@ -119,7 +119,7 @@ def test_columns_that_the_model_does_not_say_the_type_of(
     encode = make_column_transformer((OneHotEncoder(), ["plan"]), remainder="passthrough")
     joblib.dump(make_pipeline(encode, LogisticRegression()).fit(frame, [0, 1] * 5), "m.joblib")
     notes = found_by(scoreline, places.write_job(Path("m.joblib")))["notes"]
-    assert "the columns ['age', 'plan'] are read as text, as nobody says their types" in notes[1]
+    assert "the columns ['age'] are read as text, as nobody says their types" in notes[1]
     types = {"types": {"age": "double", "plan": "string"}}
     notes = found_by(scoreline, places.write_job(Path("m.joblib"), source=types))["notes"]
     assert len(notes) == 1

@@ -4,12 +4,17 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import joblib
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from running import NUMBERS, Ended, files_below, numbers, write
-from sklearn.linear_model import LogisticRegression
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 from written import avro_bytes, csv_text, json_text, read_back, write_as
 
 Score = Callable[..., Ended]
@@ -69,6 +74,62 @@ def test_a_job_file_gives_the_same_as_the_flags(
     assert score(input=name).code == 0
     assert scoreline("run", "job.yaml").code == 0
     assert pq.read_table("by_run").equals(pq.read_table("out"))
+
+
+CODES = {
+    "zip": ["02139", "10001", "94105", "02139", "10001", "94105"],
+    "plan": ["1", "2", "2", "1", "1", "2"],
+    "member": ["true", "true", "false", "false", "true", "false"],
+    "floor": [1, 2, 3, 1, 2, 3],
+}
+
+
+@pytest.fixture
+def of_codes(workdir: Path) -> Path:
+    """A model of categories that look like numbers, and of numbers that are categories."""
+    ignoring = OneHotEncoder(handle_unknown="ignore")
+    words = make_pipeline(SimpleImputer(strategy="most_frequent"), ignoring)
+    columns = make_column_transformer((words, ["zip", "plan", "member"]), (ignoring, ["floor"]))
+    frame = pa.table(CODES).to_pandas()
+    model = make_pipeline(columns, LinearRegression()).fit(frame, [1, 2, 4, 8, 16, 32])
+    path = workdir / "codes.joblib"
+    joblib.dump(model, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.jsonl", "in.avro"])
+def test_codes_that_look_like_numbers(
+    score: Score, workdir: Path, of_codes: Path, name: str
+) -> None:
+    table = pa.table(CODES)
+    write_as(workdir / name, table)
+    ended = score("--overwrite", model=of_codes, input=name)
+    assert ended.code == 0, ended.err
+    scored = pq.read_table("out")
+    expected = joblib.load(of_codes).predict(table.to_pandas())
+    assert scored["prediction"].to_pylist() == pytest.approx(expected.tolist(), rel=1e-12)
+    assert scored.select(table.schema.names).to_pydict() == CODES
+
+
+def test_one_broken_code_costs_its_row_only(score: Score, workdir: Path, of_codes: Path) -> None:
+    lines = csv_text(pa.table(CODES)).decode().splitlines()
+    lines[3] = lines[3].rsplit(",", 1)[0] + ",?"
+    (workdir / "in.csv").write_text("\n".join(lines))
+    ended = score("--max-dead-letter-ratio", "0.2", model=of_codes, input="in.csv")
+    assert ended.code == 0, ended.err
+    expected = joblib.load(of_codes).predict(pa.table(CODES).to_pandas()).tolist()
+    del expected[2]
+    assert pq.read_table("out")["prediction"].to_pylist() == pytest.approx(expected, rel=1e-12)
+    (letter,) = pq.read_table("out/_dead_letters").to_pylist()
+    assert (letter["error_code"], letter["payload"]) == ("wrong_type", lines[3].encode())
+
+
+def test_codes_that_are_numbers_in_json(score: Score, workdir: Path, of_codes: Path) -> None:
+    write_as(workdir / "in.jsonl", pa.table(CODES | {"plan": [1, 2, 2, 1, 1, 2]}))
+    ended = score(model=of_codes, input="in.jsonl")
+    assert ended.code == 2
+    assert "was trained on text in column 'plan', but the input has int64 there" in ended.err
+    assert files_below(workdir / "out") == []
 
 
 @pytest.mark.parametrize(

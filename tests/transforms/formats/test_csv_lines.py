@@ -299,6 +299,30 @@ def test_inferred_types():
         infer_csv_schema(b"1;2\n", CsvDialect(names=("a", "b")))
 
 
+CODES = [
+    ("1001,02139", pa.string(), ["1001", "02139"]),
+    ("-07,5", pa.string(), ["-07", "5"]),
+    ("+31612345678,5", pa.string(), ["+31612345678", "5"]),
+    ("0,10", pa.int64(), [0, 10]),
+    ("0.5,00.5", pa.float64(), [0.5, 0.5]),
+    ("007,0.5", pa.float64(), [7.0, 0.5]),
+    ("9223372036854775808, 12 ", pa.uint64(), [2**63, 12]),
+    ("18446744073709551616,1", pa.string(), ["18446744073709551616", "1"]),
+    ("9223372036854775808,-1", pa.string(), ["9223372036854775808", "-1"]),
+    ("9223372036854775808,1e3", pa.float64(), [2.0**63, 1000.0]),
+]
+
+
+@pytest.mark.parametrize(("values", "expected", "read"), CODES)
+def test_whole_numbers_keep_every_digit(values, expected, read):
+    block = values.replace(",", "\n").encode() + b"\n"
+    schema = infer_csv_schema(block, CsvDialect(names=("x",)))
+    assert schema == pa.schema({"x": expected})
+    decoded = CsvDecoder(CsvDialect(names=("x",)), schema).decode(block)
+    assert decoded.batch is not None
+    assert decoded.batch["x"].to_pylist() == read
+
+
 # ------------------------------------------------------------------ properties
 
 cells = st.one_of(
