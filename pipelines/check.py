@@ -17,7 +17,7 @@ from .preflight import Prepared, check
 from .runner_preflight import check_runner
 from .runner_profiles import DATAFLOW, RunnerProfile, ignored
 from .schemes import check_schemes
-from .tables import Target
+from .tables import Target, asked
 
 
 def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[str, Any]:
@@ -80,11 +80,13 @@ def _input(prepared: Prepared) -> dict[str, Any]:
     columns = {field.name: str(field.type) for field in prepared.input.schema}
     table = prepared.input.table
     if table is not None:
+        with asked(f"--input {table.path}"):
+            num_bytes = table.bytes_scanned(prepared.columns)
         return {
             "format": prepared.input.format,
             "table": table.path,
             "rows": table.num_rows,
-            "bytes": table.bytes_scanned(prepared.columns),
+            "bytes": num_bytes,
             "row_filter": getattr(prepared.job.source, "row_filter", None),
             "columns": columns,
         }

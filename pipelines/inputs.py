@@ -108,6 +108,9 @@ def _inspect_table(source: BigQuerySource) -> Input:
         else:
             assert source.query is not None  # the job was checked
             info = inspect_query(source.query, source.temp_dataset)
+    if source.row_filter is not None:
+        with asked(f"--row-filter {source.row_filter!r}"):
+            info.bytes_scanned()  # refuses a filter that is none, before any table is made
     _check_names(info)
     file_names = _file_names(source, info.schema.names)
     schema, left_out = _seen(info.schema, file_names)

@@ -352,7 +352,7 @@ def make_job(values: dict[str, Any], variables: dict[str, str] | None = None) ->
 def _causes(error: ValidationError) -> list[Any]:
     """What is wrong, without what only follows: a list is not empty whose entries are wrong."""
     problems = error.errors()
-    above = {problem["loc"][:-depth] for problem in problems for depth in range(1, 4)}
+    above = {each["loc"][:depth] for each in problems for depth in range(1, len(each["loc"]))}
     return [each for each in problems if each["type"] != "too_short" or each["loc"] not in above]
 
 

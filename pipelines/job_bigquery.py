@@ -12,6 +12,7 @@ DATASET = r"([a-z0-9.-]+:)?[a-z]([a-z0-9-]*[a-z0-9])?\.[A-Za-z0-9_]+"
 TABLE = rf"{DATASET}\.[\w -]+"
 _FORM = "PROJECT.DATASET.TABLE."
 
+_MAX_DAYS = 365_000  # a day so far ahead still has a name, which not every number of days has
 _MAX_CLUSTER_COLUMNS = 4  # cloud.google.com/bigquery/docs/clustered-tables (2026-11)
 
 
@@ -69,6 +70,7 @@ class CreateSpec(Part):
     expiration_days: float | None = Field(
         None,
         gt=0,
+        le=_MAX_DAYS,
         description="With partition_by each partition is deleted so many days after its day; "
         "without it the table, so many days after it was made.",
     )

@@ -140,10 +140,9 @@ def _broken(report: dict[str, Any]) -> list[str]:
     """The limits that the run broke."""
     lines = []
     if report["unaccounted"]:
-        written = "." if _is_stream(report) else ": was the input written to during the run?"
         lines.append(
             "rows are not accounted for: " + "; ".join(report["unaccounted"]) + ". The predictions "
-            "are there, but do not rely on them" + written
+            "are there, but do not rely on them."
         )
     if _is_over(report):
         lines.append(
@@ -167,13 +166,21 @@ def _next(report: dict[str, Any]) -> list[str]:
         return []
     lines = _look(report)
     if _is_over(report):
-        ratio = math.ceil(100 * rows["dead_lettered"] / rows["read"]) / 100
-        overwrite = "" if _is_stream(report) else "--overwrite "  # a stream goes on where it was
-        lines.append(
-            f"if you expect so many, give the same command with:  {overwrite}"
-            f"--max-dead-letter-ratio {ratio:g}"
-        )
+        lines.append(f"if you expect so many, {_again(report)}")
     return lines
+
+
+def _again(report: dict[str, Any]) -> str:
+    """How to allow for more dead letters, without having the rows of this run twice."""
+    rows = report["rows"]
+    flag = (
+        f"--max-dead-letter-ratio {math.ceil(100 * rows['dead_lettered'] / rows['read']) / 100:g}"
+    )
+    if _is_stream(report):  # it goes on where it was
+        return f"give the same command with:  {flag}"
+    if any(path.startswith("bq://") for path in report.get("outputs", [report["output"]])):
+        return f"give the next run (the rows of this one are in the table):  {flag}"
+    return f"give the same command with:  --overwrite {flag}"
 
 
 def _look(report: dict[str, Any]) -> list[str]:

@@ -99,7 +99,9 @@ def _target(table: TableName, schema: pa.Schema, create: CreateSpec, *, allow: b
         return Target(table, schema, True, (), create, allow)
     if found.kind != "TABLE":
         raise ValueError(f"it is a {found.kind.lower().replace('_', ' ')}; expected a table")
-    added = [field.name for field in new_columns(table, found.fields, schema, allow=allow)]
+    are_ours = schema is DEAD_LETTER_SCHEMA
+    fit = new_columns(table, found.fields, schema, allow=allow, are_ours=are_ours)
+    added = [field.name for field in fit]
     _check_types(table, pa.schema([schema.field(name) for name in added]))
     return Target(table, schema, False, tuple(added), create, allow)
 
@@ -110,7 +112,8 @@ def _check_types(table: TableName, schema: pa.Schema) -> None:
     if unknown:
         raise ValueError(
             f"only real rows can tell the types of the columns {unknown}, and {table} has no such "
-            "columns yet: make the table, with them, before the first run"
+            "columns yet: make the table, with them, before the first run, or leave those of the "
+            "input out (--keep)"
         )
 
 

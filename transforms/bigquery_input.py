@@ -24,7 +24,7 @@ from .bigquery.jobs import run_once
 from .bigquery.names import TableName, temporary_table
 from .bigquery.read_session import ReadSession, create_session, read_stream
 from .bigquery.rest_client import CALL_SECS, RETRY, rest
-from .bigquery.tables import FoundTable, delete_temporary, describe
+from .bigquery.tables import FoundTable, check_dataset, delete_temporary, describe
 from .identity import identify
 from .parquet_files import check_columns
 
@@ -231,22 +231,24 @@ def inspect_query(query: str, temp_dataset: str | None = None) -> TableInfo:
             that of the first table that the query reads.
 
     Raises:
-        BigQueryError: the query is wrong, or may not be run.
+        BigQueryError: the query is wrong, or may not be run; `temp_dataset` is not there.
         ValueError: no temporary table can be made for it; a column cannot be read here.
     """
     bare = query.strip().rstrip(";").rstrip()
     scratch = None if temp_dataset is None else _in_dataset(temp_dataset)
     job = _dry_run(bare, scratch.project if scratch else "")
     if job.statement_type not in (None, "SELECT"):
-        raise ValueError(f"source.query: expected one SELECT statement, got a {job.statement_type}")
+        raise ValueError(f"expected one SELECT statement, got a {job.statement_type}")
     if job.schema is None:
         raise BigQueryError("BigQuery does not say which columns the query gives")
-    if scratch is None:
+    if scratch is not None:
+        check_dataset(scratch)
+    else:
         read = job.referenced_tables
         if not read:
             raise ValueError(
-                "source.query reads no table, so that there is no dataset for its temporary table: "
-                "name one with source.temp_dataset, as project.dataset"
+                "it reads no table, so that there is no dataset for its temporary table: name one "
+                "with source.temp_dataset, as project.dataset"
             )
         scratch = TableName(read[0].project, read[0].dataset_id, "query")
     return TableInfo(

@@ -112,7 +112,10 @@ def add_up(
 
 def _imbalance(split: int, rows: Counter[str], planned: int | None) -> str | None:
     if planned is not None and planned != rows["read"]:
-        return f"split {split}: {planned} rows planned, but {rows['read']} read"
+        return (
+            f"split {split}: {planned} rows planned, but {rows['read']} read (was its file written "
+            "to meanwhile?)"
+        )
     if rows["read"] != rows["predicted"] + rows["dead_lettered"]:
         return (
             f"split {split}: {rows['read']} rows read, but {rows['predicted']} predicted and "

@@ -212,6 +212,29 @@ def test_a_table_is_made_as_it_is_asked_for(
     assert "others" not in bq.tables(dataset.split(".")[1])
 
 
+def test_a_filter_that_is_wrong_is_refused_before_a_table_is_made(
+    bq: BigQueryEmulator, dataset: str, score: Score
+) -> None:
+    bq.load(f"{dataset}.orders", numbers(10))
+    for flags in ([], ["--dry-run"]):
+        flags += ["--row-filter", "nobody > 1"]
+        ended = score(*flags, input=f"bq://{dataset}.orders", output=f"bq://{dataset}.scores")
+        assert ended.code == 2
+        assert "--row-filter 'nobody > 1': cannot query the input: it was refused." in ended.err
+    assert bq.tables(dataset.split(".")[1]) == ["orders"]
+
+
+def test_dead_letters_that_do_not_fit_their_table_need_another_one(
+    bq: BigQueryEmulator, dataset: str, score: Score, workdir: Path
+) -> None:
+    write(workdir / "in.parquet", numbers(10))
+    bq.load(f"{dataset}.scores_dead_letters", pa.table({"x": [1]}))
+    ended = score(output=f"bq://{dataset}.scores")
+    assert ended.code == 2
+    assert f"--dead-letters bq://{dataset}.scores_dead_letters: the output does not" in ended.err
+    assert ended.err.endswith("What to do: name a new table, or one that has these columns.\n")
+
+
 def test_a_table_that_differs_is_refused_and_a_new_column_only_added_when_asked(
     bq: BigQueryEmulator, dataset: str, score: Score, workdir: Path
 ) -> None:

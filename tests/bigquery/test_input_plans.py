@@ -103,6 +103,12 @@ def test_what_cannot_run_into_a_table_is_refused(double, plan, dataset, said):
         inspect_query(QUERY, dataset)
 
 
+def test_a_dataset_that_is_not_there_is_found_before_the_start(double):
+    planned(double, QUERY, statementType="SELECT", schema=schema_of(("x", "INTEGER")))
+    with pytest.raises(BigQueryError, match=r"look at the dataset p-1\.none: it is not there"):
+        inspect_query(QUERY, "p-1.none")
+
+
 def test_a_query_runs_once_into_a_table_that_expires(double, read_double):
     planned(double, QUERY, statementType="SELECT", schema=schema_of(("x", "INTEGER")))
     made = ORDERS.sibling("scoreline_tmp_run_1_999999")

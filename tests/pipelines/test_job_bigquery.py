@@ -139,10 +139,18 @@ def test_dead_letters_go_to_a_table_beside_the_first_one() -> None:
             {"sinks": [TABLE_SINK | {"create": {"expiration_days": 0}}]},
             "sinks.0.create.expiration_days: expected more than 0.0, got 0",
         ),
+        (
+            {"sinks": [TABLE_SINK | {"create": {"expiration_days": 1e12}}]},
+            "sinks.0.create.expiration_days: expected at most 365000.0, got 1000000000000.0",
+        ),
     ],
 )
 def test_what_does_not_go_together(parts: dict[str, Any], said: str) -> None:
     assert refusal(**parts).startswith(said)
+
+
+def test_what_is_wrong_within_a_sink_does_not_make_the_list_of_sinks_empty() -> None:
+    assert "\n" not in refusal(sinks=[TABLE_SINK | {"create": {"cluster_by": list("abcde")}}])
 
 
 def test_the_home_of_a_run_is_beside_the_first_sink_that_is_no_topic() -> None:

@@ -17,6 +17,11 @@ _ALIASES: Final[Mapping[str, str]] = {
     "DECIMAL": "NUMERIC",
     "BIGDECIMAL": "BIGNUMERIC",
 }
+_ADD_THEM: Final = (
+    "allow new columns (--allow-new-columns), leave them out (--keep), or name another table."
+)
+_CHANGE_THEM: Final = "write these columns (--keep), change the table, or name another one."
+_NAME_ANOTHER: Final = "name a new table, or one that has these columns."
 # Text is how the values of these types are sent.
 _TAKE_TEXT: Final = frozenset({"JSON", "GEOGRAPHY"})
 
@@ -26,7 +31,12 @@ class TableMismatchError(BigQueryError):
 
 
 def new_columns(
-    table: object, fields: Sequence[SchemaField], schema: pa.Schema, *, allow: bool
+    table: object,
+    fields: Sequence[SchemaField],
+    schema: pa.Schema,
+    *,
+    allow: bool,
+    are_ours: bool = False,
 ) -> list[SchemaField]:
     """The columns of a schema that a table lacks; they may be null, as earlier rows lack them.
 
@@ -37,6 +47,7 @@ def new_columns(
         fields: of the table.
         schema: of the batches.
         allow: whether there may be any.
+        are_ours: whether no job can choose the columns: only another table helps.
 
     Raises:
         TableMismatchError: there are some although there may not be; or any other difference.
@@ -53,7 +64,9 @@ def new_columns(
     clashes = {name.lower() for name in left_out} & {name.lower() for name in missing}
     if differ or left_out or clashes or (missing and not allow):
         marked = {*differ, *missing, *left_out}
-        raise TableMismatchError(_side_by_side(table, ours, theirs, marked, unknown, allow=allow))
+        only_new = not (allow or differ or left_out or clashes)
+        advice = _NAME_ANOTHER if are_ours else _ADD_THEM if only_new else _CHANGE_THEM
+        raise TableMismatchError(_side_by_side(table, ours, theirs, marked, unknown, advice))
     return [_nullable(ours[name]) for name in missing]
 
 
@@ -97,19 +110,12 @@ def _side_by_side(
     theirs: Mapping[str, SchemaField],
     marked: set[str],
     unknown: set[str],
-    *,
-    allow: bool,
+    advice: str,
 ) -> str:
     rows = [("column", "the output", "the table", "")]
     for name in dict.fromkeys([*ours, *theirs]):
         of_ours = "(any)" if name in unknown else _words(ours.get(name))
         rows.append((name, of_ours, _words(theirs.get(name)), "<--" if name in marked else ""))
-    only_new = not allow and all(name in ours and name not in theirs for name in marked)
-    advice = (
-        "allow new columns (--allow-new-columns), leave them out (--keep), or name another table."
-        if only_new
-        else "write these columns (--keep), change the table, or name another one."
-    )
     lines = [f"the output does not fit the table {table}:", *_aligned(rows)]
     return "\n".join([*lines, f"Nothing was changed. What to do: {advice}"])
 

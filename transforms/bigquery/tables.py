@@ -91,8 +91,18 @@ def check_new(
         ValueError: a column cannot be stored, or the table cannot be laid out by it.
     """
     _check_layout({field.name: field for field in to_bigquery(schema)}, partition_by, cluster_by)
-    with in_words("look at", f"the dataset {name.project}.{name.dataset}"):
-        rest().get_dataset(f"{name.project}.{name.dataset}", retry=RETRY, timeout=CALL_SECS)
+    check_dataset(name)
+
+
+def check_dataset(name: TableName) -> None:
+    """Checks that the dataset of a table is there.
+
+    Raises:
+        BigQueryError: it is not there, or may not be seen.
+    """
+    dataset = f"{name.project}.{name.dataset}"
+    with in_words("look at", f"the dataset {dataset}"):
+        rest().get_dataset(dataset, retry=RETRY, timeout=CALL_SECS)
 
 
 def create(

@@ -49,6 +49,11 @@ def test_new_columns_are_refused_where_they_are_not():
     )
 
 
+def test_columns_that_nobody_can_choose_need_another_table():
+    with pytest.raises(TableMismatchError, match="What to do: name a new table, or one that has"):
+        new_columns("p.ml.dead", to_bigquery(SCORES), SCORES.remove(2), allow=False, are_ours=True)
+
+
 @pytest.mark.parametrize(
     ("type_", "shown"),
     [
