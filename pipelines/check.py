@@ -27,8 +27,8 @@ def check_job(job: Job, beam_flags: Sequence[str], *, overwrite: bool) -> dict[s
         UsageError, ContractError, UnreadableFileError, ModelError: what a run would raise, too.
     """
     profile = check_runner(beam_flags, is_stream=False, job=job)
-    beam_options([*beam_flags, *profile.added_flags])
-    check_schemes(job)
+    options = beam_options([*beam_flags, *profile.added_flags])
+    check_schemes(job, options)
     check_report(job, profile)
     layouts = layouts_of(job)
     for layout in layouts:

@@ -34,7 +34,7 @@ def check_stream_job(job: Job, beam_flags: Sequence[str]) -> dict[str, Any]:
     """
     profile = stream_profile(job, beam_flags)
     options = beam_options([*beam_flags, *profile.added_flags])
-    prepared = prepare_stream(job, profile)
+    prepared = prepare_stream(job, profile, options)
     if profile.is_in_process:
         pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
         build_stream(pipeline, prepared, new_run_id())

@@ -176,6 +176,7 @@ def _model(words: list[str]) -> int:
     from .display import Display
     from .launch import beam_options
     from .model_inspect import as_json, as_text, contract_yaml, inspect_model
+    from .schemes import check_scheme
 
     display = Display()
     try:
@@ -184,7 +185,7 @@ def _model(words: list[str]) -> int:
         raise UsageError(f"--{error}") from None
     try:
         with _only_what_we_say(display, arguments.beam):
-            beam_options(arguments.beam)  # file systems may need them
+            check_scheme(flags["model"], beam_options(arguments.beam))
             found = inspect_model(flags["model"], trust)
             if flags["contract_yaml"]:
                 print_document(contract_yaml(found, flags["features"]))
@@ -221,8 +222,9 @@ def _read_job(flags: Flags, arguments: Arguments) -> "Job":
 
     if "://" in flags["job"]:
         from .launch import beam_options
+        from .schemes import check_scheme
 
-        beam_options(arguments.beam)  # the file's file system may need them
+        check_scheme(flags["job"], beam_options(arguments.beam))
     found = read_job_values(flags["job"], flags["set"] or ())
     return make_job(found.values, found.variables)
 

@@ -60,7 +60,7 @@ def run(
     job = with_absolute_paths(job) if profile.runner in ENGINES else job
     run_id = new_run_id()
     options = beam_options([*beam_flags, *engine_flags(profile, run_id)])
-    check_schemes(job)
+    check_schemes(job, options)
     check_report(job, profile)
     layouts = layouts_of(job)
     for layout in layouts:

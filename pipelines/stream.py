@@ -88,7 +88,7 @@ def run_stream(
     job = with_absolute_paths(job) if profile.runner in ENGINES else job
     run_id = new_run_id()
     options = beam_options([*beam_flags, *engine_flags(profile, run_id)])
-    prepared = prepare_stream(job, profile)
+    prepared = prepare_stream(job, profile, options)
     layouts = prepared.layouts
     outputs = [Claim(layout, run_id, [], is_shared=True) for layout in layouts]
     tables = TableClaim(prepared.targets, run_id, layouts[0].run_folder(run_id))
@@ -116,13 +116,13 @@ def run_stream(
         return stream.run(options)
 
 
-def prepare_stream(job: Job, profile: RunnerProfile) -> PreparedStream:
+def prepare_stream(job: Job, profile: RunnerProfile, options: PipelineOptions) -> PreparedStream:
     """Checks everything that can keep a stream from starting; nothing is pulled or written.
 
     Raises:
         UsageError, ContractError, ModelError: it cannot start.
     """
-    check_schemes(job)
+    check_schemes(job, options)
     check_report(job, profile)
     _check_layouts(layouts_of(job))
     return check_stream(job, profile.bundle_secs, is_in_process=profile.is_in_process)

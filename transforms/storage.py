@@ -6,6 +6,7 @@ so whoever renames there must be able to do it again.
 
 import errno
 import glob
+import io
 import json
 import os
 import re
@@ -90,7 +91,7 @@ def write_text(path: str, text: str) -> None:
         with _scratch(path) as scratch:
             scratch.write_text(text, encoding="utf-8")
         return
-    with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+    with create(path) as file:
         file.write(text.encode())
 
 
@@ -190,7 +191,51 @@ def create(path: str) -> Any:
     if is_local(path):
         make_folder(str(Path(path).parent))
         return Path(path).open("wb")
+    return _S3File(path) if _scheme(path) == "s3" else _create_remotely(path)
+
+
+def _create_remotely(path: str) -> Any:
     return FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+class _S3File(io.RawIOBase):
+    """A new file on S3, empty or not.
+
+    Beam 2.77 uploads in parts as soon as a file is opened, and S3 refuses an upload of no part.
+    """
+
+    def __init__(self, path: str):
+        self._path = path
+        self._file: Any = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self._file is None:
+            if not len(data):
+                return 0
+            self._file = _create_remotely(self._path)
+        return int(self._file.write(data))
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        try:
+            if self._file is None:
+                _put_empty(self._path)
+            else:
+                self._file.close()
+        finally:
+            super().close()
+
+
+def _put_empty(path: str) -> None:
+    from apache_beam.io.aws.s3io import S3IO, parse_s3_path  # needs an extra
+
+    bucket, key = parse_s3_path(path)
+    system: Any = FileSystems.get_filesystem(path)
+    S3IO(options=system._options).client.client.put_object(Bucket=bucket, Key=key, Body=b"")
 
 
 def move(source: str, target: str) -> None:
