@@ -26,6 +26,7 @@ _EXPECTED = {
     "string_too_short": "a string that is not empty",
     "string_too_long": "at most {max_length} character",
     "too_short": "a list that is not empty",
+    "invalid_key": "a key that is text",
     "too_long": "a list of at most {max_length}",
 }
 

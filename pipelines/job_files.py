@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from .job_part import Part, Strings
+from .job_part import Part, Paths, Strings
 
 FileFormat = Literal["parquet", "json", "csv", "avro"]
 
@@ -31,7 +31,7 @@ class FilesSource(Part):
     """Stored files, by paths or globs on any Beam file system."""
 
     type: Literal["files"] = "files"
-    path: Strings = Field(min_length=1, description="Paths, globs or folders.")
+    path: Paths = Field(min_length=1, description="Paths, globs or folders.")
     format: FileFormat | None = Field(
         None, description="The files' format; told from their extension if left out."
     )
@@ -43,6 +43,23 @@ class FilesSource(Part):
     )
     csv: CsvSpec = Field(default_factory=CsvSpec, description="For the format csv.")
     limit: int | None = Field(None, ge=1, description="Read at most so many rows, then stop.")
+
+    @field_validator("columns")
+    @classmethod
+    def _some(cls, columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if columns == ():
+            raise ValueError("expected a list that is not empty; leave it out for all columns")
+        return columns
+
+    @field_validator("csv")
+    @classmethod
+    def _named_once(cls, csv: CsvSpec) -> CsvSpec:
+        if csv.header and csv.names is not None:
+            raise ValueError(
+                "expected names only with header: false; with a header its names count, and "
+                "source.rename changes them"
+            )
+        return csv
 
 
 class FilesSink(Part):

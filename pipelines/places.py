@@ -1,6 +1,7 @@
 """Where the things of a job go: predictions, dead letters, run folders."""
 
 import os
+from itertools import permutations
 from pathlib import Path
 
 from scoreline.transforms.bigquery.names import TableName, temporary_table
@@ -31,9 +32,19 @@ def layouts_of(job: Job) -> tuple[FileLayout, ...]:
             first, others = _layout(files[0], job.dead_letters.path, job.report.path), files[1:]
         else:
             first, others = _layout_without_files(job), files
-        return first, *(_layout(sink, None, first.run_root) for sink in others)
+        layouts = (first, *(_layout(sink, None, first.run_root) for sink in others))
+        _check_apart(layouts)
+        return layouts
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _check_apart(layouts: tuple[FileLayout, ...]) -> None:
+    """Raises ValueError if the files of one sink would lie among the predictions of another."""
+    for layout, other in permutations(layouts, 2):
+        layout.keep_out("predictions of another sink", other.output)
+    for layout in layouts[1:]:
+        layout.keep_out("dead letters", layouts[0].dead_letter_path)
 
 
 def layout_of(layouts: tuple[FileLayout, ...], sink: FilesSink) -> FileLayout:

@@ -15,7 +15,8 @@ from scoreline.models.model import Model, ModelRef, is_code, load_model, pinned
 from scoreline.models.restrict import Rule, restrict
 from scoreline.models.tensors import shape_of
 from scoreline.models.trust import Trust
-from scoreline.transforms.file_formats import format_of
+from scoreline.transforms.encoders import check_encodable
+from scoreline.transforms.file_formats import PART_EXTENSIONS, format_of
 from scoreline.transforms.layout import FileLayout
 from scoreline.transforms.output_columns import ROW_ID
 from scoreline.transforms.splits import Split, plan_splits
@@ -253,7 +254,19 @@ def _output_schema(sink: Sink, schema: pa.Schema, outputs: list[pa.Field]) -> pa
             f"the input already has the columns {clash} that are to be written. Rename them with "
             "--rename, or leave them out with --keep."
         )
-    return pa.schema([*kept, *added])
+    written = pa.schema([*kept, *added])
+    if isinstance(sink, FilesSink):
+        _check_held(sink, written)
+    return written
+
+
+def _check_held(sink: FilesSink, schema: pa.Schema) -> None:
+    named = format_of(sink.path) is not None
+    name = sink.path if named else f"part{PART_EXTENSIONS[sink.format or 'parquet']}"
+    try:
+        check_encodable(name, schema)
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise UsageError(f"the output {sink.path} cannot be written: {error}") from None
 
 
 def _probe(schema: pa.Schema, loaded: Loaded) -> list[pa.Field]:

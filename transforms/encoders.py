@@ -1,5 +1,6 @@
 """Writes batches in the format that a file's extension names."""
 
+import io
 from collections.abc import Iterable
 from contextlib import closing
 from typing import Any, BinaryIO, Protocol
@@ -37,6 +38,15 @@ def open_encoder(path: str, file: BinaryIO, schema: pa.Schema) -> Encoder:
     if format_ in ("json", "csv"):
         return _TextEncoder(path, file, schema, is_csv=format_ == "csv")
     return _ParquetEncoder(file, schema)
+
+
+def check_encodable(path: str, schema: pa.Schema) -> None:
+    """Raises ValueError or TypeError if the format of a file of this name cannot hold columns.
+
+    >>> check_encodable("out.avro", pa.schema({"x": pa.float64()}))
+    """
+    with closing(open_encoder(path, io.BytesIO(), schema)) as encoder:
+        encoder.write(_no_rows(schema))
 
 
 def write_all(encoder: Encoder, batches: Iterable[pa.RecordBatch]) -> None:

@@ -30,8 +30,9 @@ class FileLayout:
         part_extension: of the files in an output folder: the format of the predictions.
 
     Raises:
-        ValueError: dead letters or reports would lie among the predictions, or the output is one
-            file of a format that cannot be compressed as a whole.
+        ValueError: dead letters or reports would lie among the predictions, dead letters would be
+            a file of another format, or the output is one file of a format that cannot be
+            compressed as a whole.
     """
 
     output: str
@@ -46,13 +47,24 @@ class FileLayout:
                 f"{name.name}: {format_of(self.output)} files are compressed inside, not as a "
                 f"whole: name the output {name.stem}."
             )
+        dead = self.dead_letters
+        if dead is not None and format_of(dead) is not None and not dead.endswith(EXTENSION):
+            raise ValueError(
+                f"the dead letters cannot go to {dead}: they are always Parquet. Name a folder, or "
+                f"one file that ends in {EXTENSION}."
+            )
         for what, path in (("dead letters", self.dead_letters), ("reports", self.report)):
-            if path is not None and self._is_among_predictions(path):
-                raise ValueError(
-                    f"the {what} cannot go to {path}: whoever reads the predictions in "
-                    f"{self.output} would read them too. Choose a place outside, or a name that "
-                    "starts with _."
-                )
+            if path is not None:
+                self.keep_out(what, path)
+
+    def keep_out(self, what: str, path: str) -> None:
+        """Raises ValueError if a reader of the predictions would find a path among them."""
+        if self._is_among_predictions(path):
+            raise ValueError(
+                f"the {what} cannot go to {path}: whoever reads the predictions in "
+                f"{self.output} would read them too. Choose a place outside, or a name that "
+                "starts with _."
+            )
 
     @property
     def is_one_file(self) -> bool:

@@ -357,6 +357,29 @@ def test_a_column_that_the_output_format_cannot_hold(
         assert read_back(Path("out"))[0]["deep"] == "[1,2]"
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "complaint"),
+    [
+        (
+            "big",
+            pa.array([2**64 - 1] * 3, pa.uint64()),
+            "column 'big': Avro has no type for uint64. Cast it",
+        ),
+        ("full name", pa.array(["a"] * 3), "Avro does not allow the column name 'full name': a "),
+    ],
+)
+def test_an_output_that_cannot_hold_a_column_is_refused_before_the_start(
+    score: Score, workdir: Path, column: str, values: pa.Array, complaint: str
+) -> None:
+    write(workdir / "in.parquet", numbers(3).append_column(column, values))
+    for flags in (("--output-format", "avro"), ("--output-format", "avro", "--dry-run")):
+        ended = score(*flags)
+        assert ended.code == 2
+        assert ended.err.startswith(f"scoreline: the output out cannot be written: {complaint}")
+        assert files_below(workdir / "out") == []
+    assert score("--output-format", "avro", "--keep", "id").code == 0
+
+
 def test_an_output_file_and_another_format(score: Score, workdir: Path) -> None:
     write(workdir / "in.parquet", numbers(5))
     ended = score("--output-format", "json", output="out.csv")

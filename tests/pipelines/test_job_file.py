@@ -91,6 +91,19 @@ def test_a_wrong_setting_is_explained(job_file, setting, message):
         ('path: "in/*.parquet"', "path: {a: 1}", "source.path: expected a list, got a mapping"),
         ('path: "in/*.parquet"', "path: [1]", "source.path.0: expected a string, got 1"),
         ('path: "in/*.parquet"', "path: []", "source.path: expected a list that is not empty"),
+        ('path: "in/*.parquet"', 'path: ""', "source.path.0: expected a string that is not empty"),
+        ('path: "in/*.parquet"', "path: a, columns: []", "source.columns: expected a list that is"),
+        (
+            'path: "in/*.parquet"',
+            "path: a, limit: true",
+            "source.limit: expected a number, got true",
+        ),
+        (
+            'path: "in/*.parquet"',
+            "path: a, csv: {names: [a]}",
+            "source.csv: expected names only with header: false; with a header its names count",
+        ),
+        ("name: churn", "name: churn\n1: a", "1: expected a key that is text, got 1"),
         ("uri: churn.joblib", "uri: 3", "model.uri: expected a string, got 3"),
         (
             "uri: churn.joblib",

@@ -51,6 +51,21 @@ def test_a_table_that_is_replaced_is_gathered_in_one_of_the_run() -> None:
     assert dead_letters_output(job, layouts) == "out/_dead_letters"
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("out", "./out/"), ("out", "out/x"), ("out/x", "out"), ("out", "out/part-00000.parquet")],
+)
+def test_no_sink_writes_among_the_predictions_of_another(first: str, second: str) -> None:
+    with pytest.raises(UsageError, match=r"the predictions of another sink cannot go to .*out"):
+        layouts_of(job_of({"path": first}, {"path": second}))
+    assert len(layouts_of(job_of({"path": first}, {"path": "out/x/_below"}))) == 2
+
+
+def test_dead_letters_lie_among_the_predictions_of_no_sink() -> None:
+    with pytest.raises(UsageError, match="the dead letters cannot go to b/dead: whoever reads"):
+        layouts_of(job_of({"path": "a"}, {"path": "b"}, dead_letters={"path": "b/dead"}))
+
+
 def test_what_is_named_is_taken() -> None:
     job = job_of(TABLE, {"path": "out"}, dead_letters={"path": "dead"}, report={"path": "runs"})
     home, files = layouts_of(job)

@@ -52,6 +52,12 @@ def test_other_places_are_fine(path):
     assert FileLayout("out", dead_letters=path, report=path).run_root == path
 
 
+@pytest.mark.parametrize("path", ["dead.csv", "dead.jsonl.gz", "dead.pq"])
+def test_dead_letters_are_parquet(path):
+    with pytest.raises(ValueError, match=rf"{re.escape(path)}: they are always Parquet"):
+        FileLayout("out", dead_letters=path)
+
+
 def test_the_file_itself_cannot_hold_the_dead_letters_too():
     with pytest.raises(ValueError, match=r"cannot go to out\.parquet"):
         FileLayout("out.parquet", dead_letters="out.parquet")
