@@ -7,7 +7,13 @@ if __name__ == "models":
     raise ImportError("import scoreline.models, not models: a worker could not unpickle it")
 
 from .contract import Contract, Feature
-from .errors import ContractError, ModelError, ModelOutputError, UntrustedModelError
+from .errors import (
+    ContractError,
+    ModelError,
+    ModelOutputError,
+    RowCountError,
+    UntrustedModelError,
+)
 from .handler import ColumnarModelHandler
 from .model import Model, ModelRef, load_model
 from .trust import Trust
@@ -21,6 +27,7 @@ __all__ = [
     "ModelError",
     "ModelOutputError",
     "ModelRef",
+    "RowCountError",
     "Trust",
     "UntrustedModelError",
     "load_model",

@@ -13,5 +13,9 @@ class ModelOutputError(ModelError):
     """The model answered with something else than one result per row."""
 
 
+class RowCountError(ModelOutputError):
+    """The model, or a function around it, gave another number of rows than it got."""
+
+
 class ContractError(ValueError):
     """A schema that does not satisfy a model's contract: no row of it could be scored."""

@@ -11,10 +11,10 @@ from apache_beam.ml.inference.base import ModelHandler
 from .callables import load_callable
 from .conformance import check_conformance
 from .contract import Contract
-from .errors import ContractError, ModelOutputError
+from .errors import ContractError, ModelOutputError, RowCountError
 from .model import Model, ModelRef, load_model
 from .reserved import CAST_PREFIX, ERROR_CLASS, ERROR_MESSAGE, user_columns, with_metadata
-from .scoring import Poison, score_rows
+from .scoring import Poison, check_rows_are_to_blame, score_rows
 from .trust import check_code
 
 BatchFunction = Callable[[pa.RecordBatch], pa.RecordBatch]
@@ -30,6 +30,7 @@ class Loaded:
         self.model = model
         self.preprocess = preprocess
         self.postprocess = postprocess
+        self.has_scored = False  # any row, in this process
 
     def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Turns input columns into output columns: preprocess, model, postprocess, version."""
@@ -100,7 +101,10 @@ class ColumnarModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Loaded])
         assert isinstance(batch, pa.RecordBatch)
         outputs, rows, poison = score_rows(batch, model.score)
         results = []
+        if outputs is None and not model.has_scored:
+            check_rows_are_to_blame(poison)
         if outputs is not None:
+            model.has_scored = True
             kept = batch if len(rows) == batch.num_rows else batch.take(pa.array(rows))
             scored = _beside(kept, outputs)
             results.append(with_metadata(scored, outputs=json.dumps(outputs.schema.names)))
@@ -150,7 +154,7 @@ def _call(function: BatchFunction, batch: pa.RecordBatch) -> pa.RecordBatch:
     if not isinstance(result, pa.RecordBatch) or result.num_rows != batch.num_rows:
         is_batch = isinstance(result, pa.RecordBatch)
         came = f"{result.num_rows} rows" if is_batch else f"a {type(result).__name__}"
-        raise ModelOutputError(
+        raise (RowCountError if is_batch else ModelOutputError)(
             f"{_name_of(function)} must return a RecordBatch of {batch.num_rows} rows, one for "
             f"each row it got, in order; it returned {came}"
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .errors import ContractError, ModelOutputError
+from .errors import ContractError, ModelOutputError, RowCountError
 from .onnx_graph import Graph, Port, label_and_probabilities
 from .outputs import to_arrow, to_columns
 from .tensors import to_lists
@@ -125,7 +125,7 @@ def _matrix(
 def _check_rows(port: Port, shape: tuple[int, ...], num_rows: int) -> None:
     if shape != (num_rows,):
         came = f"{shape[0]} results" if shape else "one value"
-        raise ModelOutputError(
+        raise (RowCountError if shape else ModelOutputError)(
             f"the graph's output {port.name!r} has {came} for {num_rows} rows; it must have one "
             "for each row, in order"
         )

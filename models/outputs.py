@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .errors import ContractError, ModelOutputError
+from .errors import ContractError, ModelOutputError, RowCountError
 
 OUTPUTS = (
     "predict",
@@ -123,7 +123,7 @@ def _columns(table: Any) -> list[np.ndarray]:
 def _check_rows(table: Any, num_rows: int, output: str) -> None:
     if table.ndim == 0 or table.shape[0] != num_rows:
         came = f"{table.shape[0]} results" if table.ndim else "no array"
-        raise ModelOutputError(
+        raise (RowCountError if table.ndim else ModelOutputError)(
             f"the model's {output} returned {came} for {num_rows} rows; it must return one result "
             "for each row, in order"
         )

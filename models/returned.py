@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .errors import ModelOutputError
+from .errors import ModelOutputError, RowCountError
 from .outputs import to_arrow, to_columns
 from .tensors import to_lists
 
@@ -25,7 +25,8 @@ def returned_columns(result: Any, num_rows: int, who: str) -> pa.RecordBatch:
         who: the code's name, for messages.
 
     Raises:
-        ModelOutputError: not one row for each, or nothing that could be columns.
+        RowCountError: not one row for each.
+        ModelOutputError: nothing that could be columns.
 
     >>> returned_columns(np.array([0.5, 1.5]), 2, "m:f").to_pydict()
     {'prediction': [0.5, 1.5]}
@@ -130,7 +131,7 @@ def _stack(results: Sequence[Any], who: str) -> np.ndarray:
 
 def _check_count(count: int, num_rows: int, who: str) -> None:
     if count != num_rows:
-        raise ModelOutputError(
+        raise RowCountError(
             f"{who} must return one result for each of the {num_rows} rows that it got, in order; "
             f"it returned {count}"
         )

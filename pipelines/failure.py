@@ -19,6 +19,7 @@ _ADVICE = {
 
 # What one row may cause and no row is given up for: see `models.scoring.score_rows`.
 _OF_A_ROW = re.compile(r": (ModelOutputError|MemoryError)\b")
+_OF_THE_MODEL = re.compile(r": RowCountError\b")  # no row was to blame for it
 
 
 class RunFailedError(Exception):
@@ -40,6 +41,11 @@ def explain(error: BaseException, output: str) -> str:
 def after_a_stream(cause: str) -> str:
     """What to do after a stream has failed, by what `explain` says of it."""
     said = "What was not acknowledged is redelivered: start the same command again."
+    if _OF_THE_MODEL.search(cause) is not None:
+        return (
+            "What was not acknowledged is redelivered: mend the function or the model, and start "
+            "the same command again."
+        )
     if _OF_A_ROW.search(cause) is None:
         return said
     return (

@@ -7,6 +7,7 @@ import pyarrow as pa
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.typehints.decorators import no_annotations
 
+from scoreline.models.errors import RowCountError
 from scoreline.models.handler import ColumnarModelHandler
 from scoreline.models.reserved import (
     ERROR_CLASS,
@@ -19,6 +20,8 @@ from scoreline.models.reserved import (
 from .dead_letters import Reasons, to_dead_letters
 from .metrics import RowCounter
 from .outcome import ACCEPTED, DEAD_LETTERS, Outcome, TaggedDeadLetters
+
+_CODES = {RowCountError.__name__: "row_count"}  # by the class of the error
 
 
 class Predict(beam.PTransform[beam.PCollection[pa.RecordBatch], Outcome]):
@@ -65,7 +68,7 @@ def _dead_letters(rejected: pa.RecordBatch, run_id: str) -> pa.RecordBatch:
     classes = rejected.column(ERROR_CLASS).to_pylist()
     reasons = Reasons(
         "predict",
-        codes=["model_error"] * len(classes),
+        codes=[_CODES.get(name, "model_error") for name in classes],
         classes=classes,
         messages=rejected.column(ERROR_MESSAGE).to_pylist(),
     )

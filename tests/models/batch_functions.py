@@ -23,6 +23,15 @@ def drop_a_row(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.slice(1)
 
 
+def drop_threes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.filter(pc.not_equal(batch.column("a"), 3))
+
+
+def repeat_threes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    rows = [row for row, a in enumerate(batch.column("a").to_pylist()) for _ in range(1 + (a == 3))]
+    return batch.take(pa.array(rows))
+
+
 def as_frame(batch: pa.RecordBatch) -> object:
     return batch.to_pandas()
 

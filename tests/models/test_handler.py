@@ -21,6 +21,7 @@ from scoreline.models import (
     ModelError,
     ModelOutputError,
     ModelRef,
+    RowCountError,
     Trust,
 )
 from scoreline.models.conformance import check_conformance
@@ -149,21 +150,58 @@ def test_postprocess_adds_columns_of_its_own(handler_of):
 
 @pytest.mark.parametrize("when", ["preprocess", "postprocess"])
 @pytest.mark.parametrize(
-    ("function", "named", "came"),
+    ("function", "named"),
     [
-        ("drop_a_row", "batch_functions:drop_a_row", "2 rows"),
-        ("as_frame", "batch_functions:as_frame", "a DataFrame"),
-        ("instance", "batch_functions:Callable", "2 rows"),
-        ("partial", ":partial", "2 rows"),
+        ("drop_a_row", "batch_functions:drop_a_row"),
+        ("instance", "batch_functions:Callable"),
+        ("partial", ":partial"),
     ],
 )
-def test_a_function_that_changes_the_rows(handler_of, when: str, function: str, named: str, came):
+def test_a_function_that_changes_all_rows(handler_of, when: str, function: str, named: str):
     handler = handler_of(**{when: f"batch_functions:{function}"})
-    with pytest.raises(ModelOutputError) as raised:
+    with pytest.raises(RowCountError) as raised:
         run(handler, BATCH)
-    message = str(raised.value)
-    assert f"{named} must return a RecordBatch of 3 rows, one for each row it got" in message
-    assert message.endswith(f"it returned {came}")
+    assert (
+        f"{named} must return a RecordBatch of 1 rows, one for each row it got, in order; it "
+        "returned 0 rows. So it is for each of the 3 rows, and no row has been scored before: no "
+        "row is to blame"
+    ) in str(raised.value)
+
+
+@pytest.mark.parametrize("when", ["preprocess", "postprocess"])
+def test_a_function_that_returns_no_batch(handler_of, when: str):
+    with pytest.raises(ModelOutputError, match=r"of 3 rows, .* it returned a DataFrame"):
+        run(handler_of(**{when: "batch_functions:as_frame"}), BATCH)
+
+
+@pytest.mark.parametrize("when", ["preprocess", "postprocess"])
+@pytest.mark.parametrize(("function", "came"), [("drop_threes", 0), ("repeat_threes", 2)])
+def test_a_row_for_which_a_function_returns_none_or_two_is_rejected_alone(
+    handler_of, when: str, function: str, came: int
+):
+    handler = handler_of(**{when: f"batch_functions:{function}"})
+    scored, rejected = run(handler, BATCH)
+    expected = LINE.predict(BATCH.slice(0, 2).to_pandas()[["a", "b"]])
+    assert scored.column("id").to_pylist() == ["x", "y"]
+    assert when == "postprocess" or scored.column("prediction").to_pylist() == expected.tolist()
+    assert rejected.column("id").to_pylist() == ["z"]
+    assert rejected.column("_scoreline_error_class").to_pylist() == ["RowCountError"]
+    assert rejected.column("_scoreline_error_message").to_pylist() == [
+        f"batch_functions:{function} must return a RecordBatch of 1 rows, one for each row it "
+        f"got, in order; it returned {came} rows"
+    ]
+
+
+def test_a_function_that_has_scored_rows_is_not_to_blame_for_others(handler_of):
+    handler = handler_of(preprocess="batch_functions:drop_threes")
+    bad, lone = BATCH.take(pa.array([2, 2])), BATCH.slice(2)
+    with pytest.raises(RowCountError, match="no row has been scored before"):
+        run(handler, bad)
+    assert [batch.num_rows for batch in run(handler, lone)] == [1]
+    loaded = handler.load_model()
+    assert [batch.num_rows for batch in handler.run_inference(BATCH, loaded)] == [2, 1]
+    (rejected,) = handler.run_inference(bad, loaded)
+    assert rejected.column("_scoreline_error_class").to_pylist() == ["RowCountError"] * 2
 
 
 def test_a_function_that_returns_a_column_twice(handler_of):
@@ -185,7 +223,7 @@ def test_postprocess_must_not_write_the_version(handler_of):
 
 def test_a_model_that_returns_a_row_too_few_is_no_rows_fault(handler_of):
     handler = handler_of(Returns(few, names=("a", "b")))
-    with pytest.raises(ModelOutputError, match="predict returned 2 results for 3 rows"):
+    with pytest.raises(RowCountError, match=r"predict returned 0 results for 1 rows.* 3 rows"):
         run(handler, BATCH)
 
 

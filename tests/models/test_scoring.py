@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreline.models import ModelOutputError
-from scoreline.models.scoring import Poison, score_rows
+from scoreline.models import ModelOutputError, RowCountError
+from scoreline.models.scoring import Poison, check_rows_are_to_blame, score_rows
 
 
 class Fragile:
@@ -76,6 +76,66 @@ def test_what_is_no_rows_fault_is_raised(error: Exception):
     with pytest.raises(type(error)) as raised:
         score_rows(numbered(8), score)
     assert raised.value is error
+
+
+def copies(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """As many rows for each as it says."""
+    counts = batch.column("x").to_pylist()
+    rows = [row for row, count in enumerate(counts) for _ in range(count)]
+    if len(rows) != len(counts):
+        raise RowCountError(f"expected {len(counts)} rows, got {len(rows)}")
+    return pa.record_batch({"row": batch.column("x").take(pa.array(rows, pa.int64()))})
+
+
+@given(st.lists(st.sampled_from([0, 1, 1, 1, 2, 3]), min_size=1, max_size=60))
+def test_rows_that_become_none_or_several_are_poison_even_alone(counts: list[int]):
+    if sum(counts) == len(counts):
+        return  # nobody can tell
+    output, kept, poison = score_rows(pa.record_batch({"x": counts}), copies)
+    found = {one.row: one.message for one in poison}
+    assert {one.error_class for one in poison} == {"RowCountError"}
+    assert all(found[row] == f"expected 1 rows, got {counts[row]}" for row in found)
+    assert sorted([*kept.tolist(), *found]) == list(range(len(counts)))
+    assert (0 if output is None else output.num_rows) == len(kept)
+
+
+def one_too_few(batch: pa.RecordBatch) -> pa.RecordBatch:
+    if batch.num_rows > 1:
+        raise RowCountError(f"{batch.num_rows - 1} rows for {batch.num_rows}")
+    return batch
+
+
+@pytest.mark.parametrize("rows", [2, 20, 65_536])
+def test_rows_that_are_too_few_only_together_are_nobodys_fault(rows: int):
+    calls = []
+
+    def score(batch: pa.RecordBatch) -> pa.RecordBatch:
+        calls.append(batch.num_rows)
+        return one_too_few(batch)
+
+    with pytest.raises(RowCountError, match="must not depend on the others"):
+        score_rows(numbered(rows), score)
+    assert len(calls) <= 16, "it is found out without trying every row"
+
+
+def test_poison_beside_rows_that_are_too_few_only_together():
+    """The poison row does not hide it: it is to blame for its own piece only."""
+
+    def score(batch: pa.RecordBatch) -> pa.RecordBatch:
+        if batch.column("x")[0].as_py() == 0:
+            raise ValueError("poison")
+        return one_too_few(batch)
+
+    with pytest.raises(RowCountError, match="1 rows for 2"):
+        score_rows(numbered(8), score)
+
+
+def test_a_model_is_to_blame_for_all_of_several_rows():
+    counted, other = Poison(0, "RowCountError", "0 rows for 1"), Poison(1, "ValueError", "no")
+    check_rows_are_to_blame([counted])
+    check_rows_are_to_blame([counted, other])
+    with pytest.raises(RowCountError, match=r"0 rows for 1\. So it is for each of the 2 rows"):
+        check_rows_are_to_blame([counted, counted])
 
 
 def test_memory_that_runs_out_while_splitting_is_raised():

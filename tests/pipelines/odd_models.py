@@ -57,6 +57,10 @@ def lose_a_row(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.slice(1) if batch.num_rows > 1 else batch
 
 
+def lose_id_7(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.filter(pc.not_equal(batch.column("id"), 7))
+
+
 def lose_a(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.drop_columns(["a"])
 

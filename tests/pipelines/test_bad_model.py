@@ -133,7 +133,8 @@ def test_a_model_that_returns_one_row_too_few_for_real_rows(score: Score, workdi
     joblib.dump(odd_models.OneShort(), workdir / "m.joblib")
     refused(
         score(model="m.joblib", input="x.parquet"),
-        "failed in Predict: ModelOutputError: the model's predict returned 19 results for 20 rows",
+        "failed in Predict: RowCountError: the model's predict returned 1 results for 2 rows",
+        "what becomes of a row must not depend on the others",
         "Nothing was made final",
         code=1,
     )
@@ -142,10 +143,23 @@ def test_a_model_that_returns_one_row_too_few_for_real_rows(score: Score, workdi
 def test_a_function_that_returns_one_row_too_few(score: Score) -> None:
     refused(
         score("--preprocess", "odd_models:lose_a_row", "--allow-code"),
-        "odd_models:lose_a_row must return a RecordBatch of 20 rows",
-        "it returned 19 rows",
+        "odd_models:lose_a_row must return a RecordBatch of 2 rows",
+        "it returned 1 rows. Fewer of these 2 rows at a time are no trouble",
         code=1,
     )
+
+
+def test_a_function_that_drops_a_row_of_its_own(score: Score, rows: pa.Table) -> None:
+    """That row is a dead letter, the others are predicted; the limit holds as ever."""
+    flags = ("--preprocess", "odd_models:lose_id_7", "--allow-code", "--keep", "id")
+    ended = score(*flags)
+    assert ended.code == 0, ended.err
+    assert "predict/row_count" in ended.err
+    assert "odd_models:lose_id_7 must return a RecordBatch of 1 rows" in ended.err
+    assert pq.read_table("out")["id"].to_pylist() == [row for row in range(20) if row != 7]
+    dead = pq.read_table("out/_dead_letters").to_pylist()
+    assert [(letter["position"], letter["error_code"]) for letter in dead] == [("7", "row_count")]
+    assert score(*flags, "--overwrite", "--max-dead-letter-ratio", "0.01").code == 3
 
 
 def test_a_function_that_drops_what_the_model_needs(score: Score) -> None:

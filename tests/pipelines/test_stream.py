@@ -351,14 +351,28 @@ def test_a_message_that_ends_the_stream_again_and_again(
     assert ("'A message that ends the stream', says how to find it" in ended.err) is is_of_a_row
 
 
-def test_a_function_that_drops_a_row_of_a_stream(score: Score, places: Places) -> None:
+TYPED = ("--allow-code", "--types", "id=int64,a=double,b=double,c=double")
+
+
+def test_a_function_that_drops_one_row_of_a_stream(score: Score, places: Places) -> None:
+    """The message does not end the stream: it is a dead letter, and the others are predicted."""
+    places.publish_rows(numbers(20))
+    ended = score(*STOP, *TYPED, "--preprocess", "odd_models:lose_id_7", input=places.uri)
+    assert ended.code == 0, ended.err
+    assert "predict/row_count" in ended.err
+    assert sorted(row["id"] for row in rows_in("out")) == [row for row in range(20) if row != 7]
+    (letter,) = pq.read_table("out/_dead_letters").to_pylist()
+    assert letter["error_code"] == "row_count"
+    assert json.loads(letter["payload"])["id"] == 7
+
+
+def test_a_function_that_loses_rows_of_any_batch_of_a_stream(score: Score, places: Places) -> None:
     places.publish_rows(numbers(5))
-    types = "id=int64,a=double,b=double,c=double"
-    flags = ("--preprocess", "odd_models:lose_a_row", "--allow-code", "--types", types)
-    ended = score(*STOP, *flags, input=places.uri)
+    ended = score(*STOP, *TYPED, "--preprocess", "odd_models:lose_a_row", input=places.uri)
     assert ended.code == 1
-    assert "ModelOutputError: " in ended.err
-    assert "docs/streaming.md, 'A message that ends the stream'" in ended.err
+    assert "RowCountError: odd_models:lose_a_row must return" in ended.err
+    assert "what becomes of a row must not depend on the others" in ended.err
+    assert "one of the messages in hand is to blame" not in ended.err
 
 
 def test_debris_of_a_killed_stream_is_removed_and_reported(
