@@ -55,6 +55,13 @@ def test_a_dictionary_of_views_is_decoded():
     assert sent(array).to_pylist() == ["a", None, "b"]
 
 
+def test_a_column_without_any_value_is_not_sent():
+    batch = pa.record_batch({"a": pa.nulls(2), "x": [1, 2], "b": pa.nulls(2)})
+    rows, misfits = wire_rows(batch)
+    assert (rows.to_pydict(), misfits) == ({"x": [1, 2]}, [])
+    assert wire_rows(batch.select(["a"]))[0].num_rows == 2
+
+
 def test_a_zone_is_only_a_way_to_write_a_time():
     array = pa.array([datetime.datetime(2024, 7, 1, 12, tzinfo=datetime.UTC)])
     berlin = array.cast(pa.timestamp("ns", "Europe/Berlin"))

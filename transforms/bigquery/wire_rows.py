@@ -29,6 +29,8 @@ class WireCast:
     """Turns batches into the rows that are sent, and those that lose a value in their cast.
 
     Lists that are null become empty ones: BigQuery does not tell them apart, and refuses nulls.
+    Columns of the type null, as files have them that hold no value there, are not sent: that is
+    null in a column of any type, and text would be none.
 
     >>> times = pa.array([1_000, 1_001], pa.timestamp("ns"))
     >>> rows, misfits = WireCast().rows(pa.record_batch({"at": times, "n": [1, 2]}))
@@ -41,6 +43,7 @@ class WireCast:
         # than to serialise a small batch.
         self._schema: pa.Schema | None = None
         self._casts: Casts = ()
+        self._sent: list[int] = []  # all if empty
 
     def rows(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Misfit]]:
         """Gives the rows that are sent, in order, and the others.
@@ -50,8 +53,11 @@ class WireCast:
         """
         bare = batch.replace_schema_metadata(None) if batch.schema.metadata else batch
         if self._schema is None or not bare.schema.equals(self._schema, check_metadata=True):
-            self._casts = _casts(bare.schema)
+            self._sent = _typed_columns(bare.schema)
+            self._casts = _casts(bare.select(self._sent).schema if self._sent else bare.schema)
             self._schema = bare.schema
+        if self._sent:
+            bare = bare.select(self._sent)
         try:
             return _cast(bare, self._casts), []
         except pa.ArrowInvalid:
@@ -60,6 +66,12 @@ class WireCast:
             fitting[[misfit.row for misfit in misfits]] = False
             fits = bare.take(pa.array(np.flatnonzero(fitting)))
             return _cast(fits, self._casts), misfits
+
+
+def _typed_columns(schema: pa.Schema) -> list[int]:
+    """The columns that are not of the type null, if some are and some are not."""
+    typed = [index for index, type_ in enumerate(schema.types) if not pa.types.is_null(type_)]
+    return typed if len(typed) < len(schema) else []
 
 
 def _casts(schema: pa.Schema) -> Casts:
