@@ -45,8 +45,16 @@ def check_encodable(path: str, schema: pa.Schema) -> None:
 
     >>> check_encodable("out.avro", pa.schema({"x": pa.float64()}))
     """
-    with closing(open_encoder(path, io.BytesIO(), schema)) as encoder:
-        encoder.write(_no_rows(schema))
+    for field in schema:
+        row = pa.record_batch([pa.nulls(1, field.type)], [field.name])  # of no row JSON has nothing
+        try:
+            with closing(open_encoder(path, io.BytesIO(), row.schema)) as encoder:
+                encoder.write(row)
+        except pa.ArrowNotImplementedError:  # of Parquet: it does not name the column
+            raise TypeError(
+                f"column {field.name!r}: Parquet has no type for {field.type}. Cast it, or drop it "
+                "with keep."
+            ) from None
 
 
 def write_all(encoder: Encoder, batches: Iterable[pa.RecordBatch]) -> None:

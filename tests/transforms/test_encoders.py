@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scoreline.transforms.encoders import open_encoder
+from scoreline.transforms.encoders import check_encodable, open_encoder
 
 SCHEMA = pa.schema([("x", pa.int64()), ("s", pa.string()), ("f", pa.float64())])
 BATCHES = [
@@ -90,3 +90,26 @@ def test_a_file_without_rows_has_the_names_where_the_format_has_a_place_for_them
 def test_columns_that_a_format_cannot_hold_are_refused_at_once(path, schema, message):
     with pytest.raises((ValueError, TypeError), match=message):
         open_encoder(path, io.BytesIO(), schema)
+
+
+@pytest.mark.parametrize("path", ["a.parquet", "part.jsonl", "part.csv.gz", "a.avro"])
+def test_a_column_that_no_file_holds_is_named_before_there_is_a_row(path):
+    interval = pa.field("took", pa.month_day_nano_interval())
+    with pytest.raises(TypeError, match=r"^column 'took': .*month_day_nano_interval.*[Cc]ast"):
+        check_encodable(path, SCHEMA.append(interval))
+
+
+@pytest.mark.parametrize("path", ["a.parquet", "part.jsonl", "part.csv.gz", "a.avro"])
+@pytest.mark.parametrize(
+    "type_",
+    [
+        *(pa.null(), pa.bool_(), pa.uint32(), pa.float16(), pa.string_view(), pa.large_binary()),
+        *(pa.decimal128(38, 9), pa.decimal256(76, 38), pa.date32(), pa.time64("us")),
+        *(pa.timestamp("us"), pa.timestamp("us", "UTC"), pa.list_(pa.float32(), 3)),
+        *(pa.dictionary(pa.int32(), pa.string()), pa.list_(pa.struct({"x": pa.float32()}))),
+    ],
+)
+def test_what_a_file_holds_is_let_through(path, type_):
+    schema = pa.schema([pa.field("x", type_, nullable=pa.types.is_null(type_))])
+    check_encodable(path, schema)
+    encode(path, [], schema)
