@@ -1,5 +1,7 @@
 """Whether the columns of an input are those that a model takes; what to change if they are not."""
 
+import json
+import shlex
 from difflib import get_close_matches
 
 import pyarrow as pa
@@ -42,15 +44,25 @@ def _fix(missing: list[str], contract: Contract, input_: Input, source: StoredSo
         return "That looks like JSON lines: give --input-format json (source.format)."
     near = _near(missing, [name for name in input_.schema.names if name not in contract.names])
     if near:
-        pairs = ",".join(f"{input_.file_names[old]}={new}" for old, new in near.items())
+        pairs = {input_.file_names[old]: new for old, new in near.items()}
         looks = "; ".join(f"{old!r} looks like {new!r}" for old, new in near.items())
-        return f"{looks}: give --rename {pairs} (source.rename), or rename them in the input."
+        return f"{looks}: {_rename(pairs)}, or rename them in the input."
     if contract.advice:
         return contract.advice
     return (
         "If they have other names in the input, give --rename OLD=NEW,... (source.rename); if "
         "they have to be computed first, --preprocess (model.preprocess)."
     )
+
+
+def _rename(pairs: dict[str, str]) -> str:
+    """What to type; a job file where a flag, which has commas between names, cannot say it."""
+    names = [name for pair in pairs.items() for name in pair]
+    if any(name != name.strip() or "," in name or "=" in name for name in names):
+        values = json.dumps(pairs, ensure_ascii=False)
+        return f"write rename: {values} below source in a job file, which --print-job drafts"
+    given = shlex.quote(",".join(f"{old}={new}" for old, new in pairs.items()))
+    return f"give --rename {given} (source.rename)"
 
 
 def _near(missing: list[str], present: list[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Reads the heads of input files, and says what a file is that is not what it should be."""
 
+import shlex
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -70,7 +71,12 @@ def _hint(path: str, format_: FileFormat, start: bytes | None) -> str:
     if format_ == "json" and start.lstrip().startswith(b"["):
         return (
             "It looks like one JSON array; JSON lines have one object on each line, as "
-            f"`jq -c '.[]' {path}` writes them."
+            f"`jq -c '.[]' {shlex.quote(path)}` writes them."
+        )
+    if format_ == "json" and start.lstrip().startswith(b"{"):
+        return (
+            "It looks like JSON over several lines; JSON lines have one object on each line, as "
+            f"`jq -c . {shlex.quote(path)}` writes them."
         )
     found = _looks_like(start)
     if found == format_ or found is None:

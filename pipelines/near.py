@@ -13,8 +13,9 @@ def near_name(name: str, names: Iterable[str]) -> str:
     >>> near_name("predict_prob", ["predict", "predict_proba"])
     '; did you mean predict_proba?'
     """
-    near = get_close_matches(name, list(names), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    by_folded_name = {known.casefold(): known for known in names}
+    near = get_close_matches(name.casefold(), by_folded_name, n=1)
+    return f"; did you mean {by_folded_name[near[0]]}?" if near else ""
 
 
 def near_file(path: str) -> str:

@@ -113,7 +113,7 @@ def profile_of(
     runner = given.get("runner", "DirectRunner")
     if runner not in _KNOWN and "." not in runner:
         raise UsageError(
-            f"--runner={runner}: no such runner{near_name(runner, _KNOWN)} Expected one of "
+            f"--runner={runner}: no such runner{near_name(runner, _KNOWN) or '.'} Expected one of "
             f"{', '.join(_KNOWN)}, or the full name of a class."
         )
     if runner not in ENGINES:

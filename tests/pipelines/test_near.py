@@ -8,6 +8,7 @@ from scoreline.pipelines.near import near_file, near_name
 def test_names() -> None:
     assert near_name("predit", ["predict", "transform"]) == "; did you mean predict?"
     assert near_name("x", ["predict"]) == ""
+    assert near_name("A", ["b", "a"]) == "; did you mean a?"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The error pages of a person's day, word by word: what is wrong, and what to type instead."""
 
+import json
 import os
 import subprocess
 import sys
@@ -59,6 +60,23 @@ def test_only_what_is_missing_is_renamed(score: Score, workdir: Path, people: Pa
         "['age_', 'income']. 'age_' looks like 'age': give --rename age_=age (source.rename), or "
         "rename them in the input.",
     )
+
+
+def test_a_name_that_no_flag_can_say(
+    score: Score, scoreline: Scoreline, workdir: Path, people: Path
+) -> None:
+    (workdir / "in.csv").write_text("Age group, income\n30,1.5\n")
+    said(
+        score(model=people, input="in.csv"),
+        "scoreline: model 'people' needs columns ['age', 'income'] that the input lacks; it has "
+        "['Age group', ' income']. ' income' looks like 'income': write rename: "
+        '{" income": "income"} below source in a job file, which --print-job drafts, or rename '
+        "them in the input.",
+    )
+    (workdir / "in.csv").write_text("age x,income\n30,1.5\n")
+    ended = score(model=people, input="in.csv")
+    assert "give --rename 'age x=age' (source.rename), or rename them" in ended.err
+    assert score("--rename", "age x=age", model=people, input="in.csv").code == 0
 
 
 def test_a_column_that_is_like_none(score: Score, workdir: Path, people: Path) -> None:
@@ -210,6 +228,12 @@ WRONG_FORMATS = [
         "It looks like one JSON array; JSON lines have one object on each line, as "
         "`jq -c '.[]' array.jsonl` writes them.",
     ),
+    (
+        "pretty.jsonl",
+        [],
+        "It looks like JSON over several lines; JSON lines have one object on each line, as "
+        "`jq -c . pretty.jsonl` writes them.",
+    ),
 ]
 
 
@@ -218,10 +242,12 @@ def test_a_file_of_another_format(
     score: Score, workdir: Path, name: str, flags: list[str], fix: str
 ) -> None:
     kind, _, extension = name.partition(".")
-    real = extension if kind in ("in", "array") else kind
+    real = extension if kind in ("in", "array", "pretty") else kind
     path = write_as(workdir / f"x.{real}", numbers(5))
     if kind == "array":
         path.write_bytes(b"[" + b",".join(json_text(numbers(5)).splitlines()) + b"]")
+    if kind == "pretty":
+        path.write_text("\n".join(json.dumps(row, indent=2) for row in numbers(5).to_pylist()))
     path.rename(name)
     ended = score(*flags, input=name)
     assert ended.code == 2

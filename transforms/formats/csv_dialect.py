@@ -91,6 +91,15 @@ def sniff_header(sample: bytes, dialect: CsvDialect) -> CsvHeader:
     return CsvHeader(tuple(fields), start + num_bytes)
 
 
+def count_fields(text: bytes, dialect: CsvDialect) -> int:
+    r"""How many fields the first record of a text has.
+
+    >>> count_fields(b'1,"2,3",4\n5\n', CsvDialect())
+    3
+    """
+    return len(_first_record(text, replace(dialect, header=False))[0])
+
+
 def _first_record(text: bytes, dialect: CsvDialect) -> tuple[list[str], int]:
     """Returns the fields of the first record that is not blank, and where the next one begins."""
     if dialect.header and not is_utf8(text[: text.find(b"\n") + 1]):
@@ -125,12 +134,15 @@ def _check_names(fields: list[str]) -> None:
     repeated = sorted({name for name in fields if fields.count(name) > 1})
     if missing:
         raise ValueError(
-            f"csv header: expected a name for every column, got none for column {missing[0] + 1}"
+            "csv header: expected a name for every column, got none for column "
+            f"{missing[0] + 1}. Name it in the first line; pandas leaves out the name of its "
+            "index: write the file with index=False."
         )
     if repeated:
         raise ValueError(
             f"csv header: expected each column name once, got {repeated} more than once; "
-            f"if the first line holds data, say that there is no header"
+            f"if the first line holds data, name the columns with --csv-header A,B,... "
+            "(source.csv.header: false and source.csv.names)"
         )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -129,7 +129,7 @@ class CsvDecoder:
                 "invalid_utf8", "UnicodeDecodeError", "expected UTF-8, got other bytes"
             )
         for index in unsound_records(records, self._dialect).tolist():
-            faults.setdefault(index, _UNSOUND)
+            faults.setdefault(index, self._unsound(records[index]))
         left = _without(np.arange(len(records)), faults)
         for indices, batch in self._read(records, left, faults):
             good, batch = self._convert(indices, batch, faults)
@@ -178,10 +178,16 @@ class CsvDecoder:
     ) -> list[tuple[_Indices, pa.RecordBatch]]:
         """Parses the two halves on their own; a single record that does not parse is malformed."""
         if len(indices) < 2:
-            faults.update(dict.fromkeys(indices.tolist(), _UNSOUND))
+            faults.update({index: self._unsound(records[index]) for index in indices.tolist()})
             return []
         halves = np.array_split(indices, 2)
         return [found for half in halves for found in self._read(records, half, faults)]
+
+    def _unsound(self, record: bytes) -> _Fault:
+        quote = (self._dialect.quote or "").encode()
+        if quote and quote in record and not self._dialect.newlines_in_values:
+            return replace(_UNSOUND, message=_UNSOUND.message + _MAY_GO_ON)
+        return _UNSOUND
 
     def _parse(
         self, text: bytes, types: dict[str, pa.DataType]
@@ -267,6 +273,10 @@ _UNSOUND = _Fault(
     "malformed_csv",
     "ValueError",
     "expected quoted fields that close, got one that stays open or a stray carriage return",
+)
+_MAY_GO_ON = (
+    "; if quoted fields may hold line breaks, give --csv-newlines-in-values "
+    "(source.csv.newlines_in_values)"
 )
 
 

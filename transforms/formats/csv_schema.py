@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as pa_csv
 
-from .csv_dialect import CsvDialect
+from .csv_dialect import CsvDialect, count_fields
 from .csv_quotes import split_records, unsound_records
 from .lines import UTF8_BOM, lines_not_utf8
 
@@ -56,9 +56,10 @@ def _infer(text: bytes, dialect: CsvDialect, names: list[str]) -> dict[str, pa.D
         return {}
     table = _read(text, dialect, names, {}) if text else None
     if table is None or not table.num_rows:
+        found = f"; the first one has {count_fields(text, dialect)}" if text else ""
         raise ValueError(
             f"expected records with {len(dialect.names)} fields, "
-            f"separated by {dialect.delimiter!r}, got none"
+            f"separated by {dialect.delimiter!r}, got none{found}"
         )
     types = {
         field.name: field.type if field.type in _KEPT else pa.string() for field in table.schema

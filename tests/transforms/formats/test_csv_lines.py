@@ -117,7 +117,9 @@ def test_messages_say_what_was_expected():
         "expected 4 fields, got 2",
         "column 'i': expected int64, got 'x'",
         "column 'x': expected double, got '1e400'",
-        "expected quoted fields that close, got one that stays open or a stray carriage return",
+        "expected quoted fields that close, got one that stays open or a stray carriage return; "
+        "if quoted fields may hold line breaks, give --csv-newlines-in-values "
+        "(source.csv.newlines_in_values)",
     ]
 
 
@@ -149,6 +151,22 @@ def test_an_open_quote_swallows_nothing():
         decoded = assert_same_as_alone(block, dialect)
         assert decoded.num_records == block.count(b"\n") + 1
         assert {code for _, code, _ in rejected(decoded)} == {"malformed_csv"}
+
+
+@pytest.mark.parametrize(
+    ("record", "newlines", "advised"),
+    [(b'1,"open', False, True), (b'1,"open', True, False), (b"1,a\rb", False, False)],
+)
+def test_line_breaks_in_values_are_advised_where_a_quote_stays_open(record, newlines, advised):
+    dialect = CsvDialect(names=("x", "y"), newlines_in_values=newlines)
+    schema = pa.schema({"x": pa.int64(), "y": pa.string()})
+    (reject,) = CsvDecoder(dialect, schema).decode(record + b"\n").rejects.records
+    assert reject.error_code == "malformed_csv"
+    assert reject.error_message == (
+        "expected quoted fields that close, got one that stays open or a stray carriage return"
+        + advised * "; if quoted fields may hold line breaks, give --csv-newlines-in-values "
+        + advised * "(source.csv.newlines_in_values)"
+    )
 
 
 def test_newlines_in_values():
@@ -254,7 +272,11 @@ def test_headers():
     ("text", "message"),
     [
         (b"", "expected a first line with column names, got an empty source"),
-        (b"a,,c\n", "expected a name for every column, got none for column 2"),
+        (
+            b"a,,c\n",
+            r"expected a name for every column, got none for column 2\. Name it in the first line; "
+            r"pandas leaves out the name of its index: write the file with index=False\.$",
+        ),
         (b"1,2,1\n", r"got \['1'\] more than once; if the first line holds data"),
         (b"a\xff,b\n", "expected UTF-8"),
     ],
@@ -294,7 +316,8 @@ def test_inferred_types():
         ]
     )
     with pytest.raises(
-        ValueError, match="expected records with 2 fields, separated by ',', got none"
+        ValueError,
+        match=r"expected records with 2 fields, separated by ',', got none; the first one has 1$",
     ):
         infer_csv_schema(b"1;2\n", CsvDialect(names=("a", "b")))
 
