@@ -28,6 +28,7 @@ import apache_beam as beam
 import joblib
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -85,7 +86,7 @@ class Project:
 
     def count(self, name: str, expression: str = "COUNT(*)") -> Any:
         """A number that a query finds in a table."""
-        query = f"SELECT {expression} FROM `{self.table(name)}`"
+        query = f"SELECT {expression} FROM `{self.table(name)}` t"
         (row,) = self.client.query_and_wait(query, wait_timeout=CALL_SECS)
         return row[0]
 
@@ -159,13 +160,44 @@ def table_to_table(project: Project) -> None:
     expect(not temporary, f"temporary tables are left: {temporary}")
 
 
+def typed_orders() -> pa.Table:
+    """The same rows with a column of every type that is left."""
+    texts = pa.array([str(number % 7) for number in range(ROWS)])
+    whole = pa.array(range(ROWS))
+    return pa.Table.from_pydict(
+        dict(zip(orders().column_names, orders(), strict=True))
+        | {
+            "kind": texts.dictionary_encode(),
+            "raw": texts.cast(pa.binary()),
+            "is_odd": pc.equal(pc.bit_wise_and(whole, 1), 1),
+            "unsigned": whole.cast(pa.uint64()),
+            "price": whole.cast(pa.decimal128(21, 2)),
+            "exact": whole.cast(pa.decimal128(38, 19)),
+            "day": whole.cast(pa.int32()).cast(pa.date32()),
+            "clock": whole.cast(pa.time64("us")),
+            "local": whole.cast(pa.timestamp("us")),
+        }
+    )
+
+
 def types(project: Project) -> str:
-    """Files to a table with all columns: what Arrow types the service takes."""
-    words = ["score", "--model", "model.joblib", "--allow-pickle", "--input", "orders.parquet"]
-    place = f"bq://{project.table('typed')}"
-    run([*words, "--output", place, "--partition-by", "at", "--cluster-by", "order_id"])
-    made = project.client.get_table(project.table("typed"))
+    """All columns from a file to a table and from there to another one, with the same values."""
+    pq.write_table(typed_orders(), "typed.parquet")
+    words = ["score", "--model", "model.joblib", "--allow-pickle"]
+    words += ["--columns", ",".join(typed_orders().column_names)]
+    layout = ["--partition-by", "at", "--cluster-by", "order_id"]
+    first, second = project.table("typed"), project.table("typed_again")
+    run([*words, *layout, "--input", "typed.parquet", "--output", f"bq://{first}"])
+    run([*words, *layout, "--input", f"bq://{first}", "--output", f"bq://{second}"])
+    made = project.client.get_table(second)
     expect(made.time_partitioning.field == "at", "it is not partitioned")
+    for name in ("typed", "typed_again"):
+        found = project.count(name, "COUNT(DISTINCT TO_JSON_STRING(t))")
+        expect(found == ROWS - 1, f"{found} rows in {name} that differ, expected {ROWS - 1}")
+    query = f"SELECT COUNT(*) FROM `{first}` t JOIN `{second}` u USING (order_id) "
+    query += "WHERE TO_JSON_STRING(t) = TO_JSON_STRING(u)"
+    (row,) = project.client.query_and_wait(query, wait_timeout=CALL_SECS)
+    expect(row[0] == ROWS - 1, f"{row[0]} rows came back as they were, expected {ROWS - 1}")
     return ", ".join(f"{each.name} {each.field_type} {each.mode}" for each in made.schema)
 
 
@@ -292,6 +324,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--location", default="EU", help="of the dataset")
     parser.add_argument("--keep", action="store_true", help="leave the dataset there")
     flags = parser.parse_args(argv)
+    # All is charged to it, whichever one the credentials are of; its roles are what is asked for.
+    os.environ["GOOGLE_CLOUD_PROJECT"] = flags.project
     project = Project(f"{flags.project}.scoreline_check_{secrets.token_hex(4)}")
     dataset = bigquery.Dataset(project.dataset)
     dataset.location = flags.location
