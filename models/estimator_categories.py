@@ -29,6 +29,9 @@ def known_values(estimator: Any, names: tuple[str, ...]) -> dict[str, Known]:
     """
     transformer = column_transformer(estimator)
     if transformer is None:
+        # Gradient boosting encodes its categories with one of its own.
+        transformer = getattr(steps_of(estimator)[0], "_preprocessor", None)
+    if not is_a(transformer, "ColumnTransformer"):
         parts = [(list(range(len(names))), estimator)]
     else:
         parts = transformer_inputs(transformer)

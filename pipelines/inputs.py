@@ -1,7 +1,7 @@
 """The input of a job: its files or its table, and the columns that the job sees."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -79,7 +79,7 @@ def inspect_input(source: StoredSource, contract: Contract, removes: Sequence[st
     """
     if isinstance(source, BigQuerySource):
         return _inspect_table(source)
-    paths = list(dict.fromkeys(path for pattern in source.path for path in _match(pattern)))
+    paths = _each_once(path for pattern in source.path for path in _match(pattern))
     _check_is_not_output(paths, removes)
     format_ = source.format or _common_format(paths)
     infos = read_heads(paths, format_, inspector(format_, dialect_of(source.csv)))
@@ -159,6 +159,14 @@ def _check_is_not_output(paths: list[str], removes: Sequence[str]) -> None:
             f"{both[0]} is both input and output. Choose another --output, or name the input so "
             "that it leaves the output out."
         )
+
+
+def _each_once(paths: Iterable[str]) -> list[str]:
+    """A file that is named twice, maybe in other words, is read once."""
+    found: dict[str, str] = {}
+    for path in paths:
+        found.setdefault(absolute(path), path)
+    return list(found.values())
 
 
 def _match(pattern: str) -> list[str]:

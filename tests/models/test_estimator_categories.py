@@ -3,6 +3,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
@@ -54,6 +55,14 @@ def test_the_columns_of_a_column_transformer() -> None:
     expected = {name: KNOWN[name] for name in ("note", "code", "plan")}
     assert known_values(transformer, NAMES) == expected
     assert known_values(make_pipeline(transformer, StandardScaler()), NAMES) == expected
+
+
+def test_the_categories_of_gradient_boosting() -> None:
+    frame = columns("code", "plan").astype({"code": "category"})
+    boosting = HistGradientBoostingClassifier(max_iter=1).fit(frame, [0, 1, 0, 1])
+    assert known_values(boosting, tuple(frame)) == {"code": "text"}
+    plain = HistGradientBoostingClassifier(max_iter=1).fit(columns("plan"), [0, 1, 0, 1])
+    assert known_values(plain, ("plan",)) == {}
 
 
 def test_nothing_is_claimed_where_it_is_not_certain() -> None:

@@ -390,6 +390,17 @@ def test_an_output_file_and_another_format(score: Score, workdir: Path) -> None:
     )
 
 
+def test_a_file_that_is_named_twice_is_read_once(score: Score, workdir: Path) -> None:
+    for name in ("data/a.parquet", "data/b.parquet"):
+        write(workdir / name, numbers(3))
+    files = ("--input", "./data", "--input", str(workdir / "data" / "a.parquet"))
+    assert score("--row-id", *files, input="data/b.parquet").code == 0
+    read = pq.read_table("out")["row_id"].to_pylist()
+    assert read == [
+        f"{path}#{row}" for path in ("data/b.parquet", "./data/a.parquet") for row in range(3)
+    ]
+
+
 def test_files_of_several_formats(score: Score, workdir: Path) -> None:
     write_as(workdir / "d/1.csv", numbers(5))
     write_as(workdir / "d/2.jsonl", numbers(5))

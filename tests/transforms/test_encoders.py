@@ -107,6 +107,7 @@ def test_a_column_that_no_file_holds_is_named_before_there_is_a_row(path):
         *(pa.decimal128(38, 9), pa.decimal256(76, 38), pa.date32(), pa.time64("us")),
         *(pa.timestamp("us"), pa.timestamp("us", "UTC"), pa.list_(pa.float32(), 3)),
         *(pa.dictionary(pa.int32(), pa.string()), pa.list_(pa.struct({"x": pa.float32()}))),
+        pa.struct([pa.field("x", pa.float32(), nullable=False)]),
     ],
 )
 def test_what_a_file_holds_is_let_through(path, type_):
