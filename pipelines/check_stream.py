@@ -117,6 +117,8 @@ def _output(prepared: PreparedStream, number: int) -> dict[str, Any]:
 def _read_as_text(prepared: PreparedStream) -> list[str]:
     """The columns whose types nobody knows, and that are read as text."""
     spec = prepared.job.messages_source
+    if spec.format == "avro":
+        return []
     open_features = [
         each.name for each in prepared.contract.features if each.kind == "any" and not each.known
     ]

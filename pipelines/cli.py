@@ -146,7 +146,8 @@ def _run(words: list[str]) -> int:
     if parsed is None:
         return ExitCode.FINISHED
     flags, arguments = parsed
-    return _start(_read_job(flags, arguments), flags, arguments)
+    job = _read_job(flags, arguments)
+    return _check_job(job, flags, arguments) if flags["dry_run"] else _start(job, flags, arguments)
 
 
 def _check(words: list[str]) -> int:

@@ -42,6 +42,7 @@ def score_parser() -> argparse.ArgumentParser:
 def run_parser() -> argparse.ArgumentParser:
     """The flags of `scoreline run`."""
     parser = _job_parser("run", "Run a job file.")
+    _add_dry_run(parser)  # as check, as Beam's flag of this name would run the job
     _add_report_flags(parser)
     _add_status_flags(parser)
     return parser
@@ -373,14 +374,18 @@ def _add_run_flags(group: Any) -> None:
     group.add_argument(
         "--report", metavar="PATH", help="folder for run folders (default: OUTPUT/_run)"
     )
-    group.add_argument(
-        "--dry-run", action="store_true", help="check everything, read and write no data"
-    )
+    _add_dry_run(group)
     group.add_argument(
         "--print-job", action="store_true", help="print the job file that these flags stand for"
     )
     _add_report_flags(group)
     _add_status_flags(group)
+
+
+def _add_dry_run(group: Any) -> None:
+    group.add_argument(
+        "--dry-run", action="store_true", help="check everything, read and write no data"
+    )
 
 
 def _add_status_flags(group: Any) -> None:

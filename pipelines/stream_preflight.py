@@ -12,6 +12,7 @@ from scoreline.models.model import Model
 from scoreline.models.tensors import loose_type
 from scoreline.transforms.decode import Decode
 from scoreline.transforms.deduplicate import MESSAGE_ID
+from scoreline.transforms.formats.avro_messages import avro_columns
 from scoreline.transforms.formats.messages import RAW_COLUMN, MessageReading
 from scoreline.transforms.layout import FileLayout
 from scoreline.transforms.pubsub_client import Subscription, client
@@ -114,11 +115,15 @@ def _payload_schema(job: Job, contract: Contract) -> tuple[pa.Schema, frozenset[
     """The columns to read of each message, as the job names them; and those of no known type.
 
     A feature that is a number is read as double, as nobody knows whether fractions come later.
+    Only an Avro schema says the types of its columns.
     """
     spec = job.messages_source
     types = {name: arrow_type(type_) for name, type_ in spec.types.items()}
+    written = _written_types(spec)
     if spec.format == "raw" and not contract.names and not types:
         return pa.schema([(RAW_COLUMN, pa.binary())]), frozenset()
+    if not contract.names and not types:
+        types = dict(written)
     if not contract.names and not types:
         raise UsageError(
             "a stream has no file to tell the columns from, and --preprocess, or a model that is "
@@ -130,13 +135,25 @@ def _payload_schema(job: Job, contract: Contract) -> tuple[pa.Schema, frozenset[
         if feature.kind == "tensor" and feature.type is not None:
             default = loose_type(feature.type)
         if feature.name not in added:
-            types.setdefault(feature.name, default)
-    known = set(types)
+            types.setdefault(feature.name, written.get(feature.name, default))
+    known = {*types, *written}
     wanted = [name for sink in job.sinks for name in sink.keep or ()]
     for name in [*wanted, *([spec.deduplicate_by] if spec.deduplicate_by else [])]:
         if name not in added and name != MESSAGE_ID:
-            types.setdefault(name, pa.string())
+            types.setdefault(name, written.get(name, pa.string()))
     return pa.schema(list(types.items())), frozenset(set(types) - known)
+
+
+def _written_types(spec: SourceSpec) -> dict[str, pa.DataType]:
+    """The types of the columns of Avro messages, by the names that the job gives them."""
+    text = _avro_schema(spec)
+    if text is None:
+        return {}
+    try:
+        columns = avro_columns(text)
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from None
+    return {spec.rename.get(field.name, field.name): field.type for field in columns}
 
 
 def _with_message_columns(payload: pa.Schema, spec: SourceSpec) -> pa.Schema:
@@ -148,7 +165,11 @@ def _with_message_columns(payload: pa.Schema, spec: SourceSpec) -> pa.Schema:
     names = [*payload.names, *(name for name, _ in added)]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise UsageError(f"the columns {repeated} would come from two parts of a message")
+        raise UsageError(
+            f"the columns {repeated} would come from two parts of a message: its data, its "
+            "attributes, its id or its time. Rename those of the data with --rename "
+            "(source.rename), or give the id or the time another name."
+        )
     return pa.schema([*payload, *(pa.field(name, type_) for name, type_ in added)])
 
 

@@ -55,6 +55,17 @@ def test_what_a_check_finds(scoreline: Scoreline, workdir: Path, classifier_file
     assert not Path("out").exists()
 
 
+def test_a_dry_run_of_a_job_file_is_a_check(
+    scoreline: Scoreline, workdir: Path, classifier_file: Path
+) -> None:
+    """Beam has a flag of this name, too, with which it would run the job."""
+    write(workdir / "d/0.parquet", numbers(10))
+    job = write_job(classifier_file, source={"path": "d"}, sinks=[{"path": "out"}])
+    checked, dry = scoreline("check", job), scoreline("run", job, "--dry-run")
+    assert (dry.code, dry.out, dry.err) == (0, checked.out, checked.err)
+    assert not Path("out").exists()
+
+
 def test_what_a_person_reads_of_it(
     scoreline: Scoreline, workdir: Path, classifier_file: Path
 ) -> None:

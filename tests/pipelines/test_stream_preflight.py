@@ -179,6 +179,27 @@ def test_avro_and_csv(
     assert prepared.schema.names == ["a", "b", "c"]
 
 
+def test_an_avro_schema_says_the_types(
+    prepare: Any, tmp_path_factory: pytest.TempPathFactory, classifier_file: Path
+) -> None:
+    path = tmp_path_factory.mktemp("avro") / "schema.avsc"
+    of_lists = {"type": "array", "items": "int"}
+    more = [{"name": "tx", "type": "long"}, {"name": "parts", "type": of_lists}]
+    fields = [*FIELDS[:2], {"name": "c", "type": "long"}, *more, {"name": "old", "type": "int"}]
+    path.write_text(json.dumps(AVRO | {"fields": fields}))
+    sinks = [{"path": "out", "keep": ["a", "tx", "list"]}]
+    source = {"format": "avro", "avro_schema": str(path), "rename": {"parts": "list"}}
+    prepared = prepare(changes={"sinks": sinks}, types={"a": "float"}, **source)
+    named = dict(zip(prepared.schema.names, prepared.schema.types, strict=True))
+    assert named.pop("list") == pa.list_(pa.field("item", pa.int32(), nullable=False))
+    assert named == {"a": pa.float32(), "b": pa.float64(), "c": pa.int64(), "tx": pa.int64()}
+    assert prepared.reading.untyped == frozenset()
+    model = {"uri": str(classifier_file), "preprocess": "json:dumps"}
+    model["trust"] = {"allow_pickle": True, "allow_code": True}
+    prepared = prepare(changes={"model": model}, **source)
+    assert prepared.schema.names == ["a", "b", "c", "tx", "list", "old"]
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
