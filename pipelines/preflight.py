@@ -276,8 +276,8 @@ def _probe(schema: pa.Schema, loaded: Loaded) -> list[pa.Field]:
     known = {name: example for name, example in named.items() if example is not None}
     try:
         return list(loaded.score(example_batch(_as_taken(schema, contract), known)).schema)
-    except ModelOutputError:
-        raise
+    except ModelOutputError as error:
+        raise ModelOutputError(f"tried with one made-up row before the start: {error}") from error
     except Exception:  # the model's own code: any row but a made-up one may be fine
         return [pa.field("prediction", pa.null()), version]
 

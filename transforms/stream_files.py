@@ -113,7 +113,8 @@ class _FlushFn(beam.DoFn):
         self._number += 1
         name = f"{self._run_id}-{self._writer_id}-{self._number:06d}"
         staged, final = self._names(self._layout.staging(self._run_id), name)
-        trouble = Trouble(f"writing to {self._layout.output}", on_trouble=TELEMETRY.show_trouble)
+        folder = final.rpartition("/")[0]  # that of the dead letters may be on another disk
+        trouble = Trouble(f"writing to {folder}", on_trouble=TELEMETRY.show_trouble)
         deadline = time.monotonic() + self._retry_secs
         while True:
             try:

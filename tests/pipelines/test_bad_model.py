@@ -124,7 +124,7 @@ def test_a_model_that_always_returns_one_row_too_few(score: Score, workdir: Path
     joblib.dump(odd_models.AlwaysShort(), workdir / "m.joblib")
     refused(
         score(model="m.joblib", input="x.parquet"),
-        "the model's predict returned 0 results for 1 rows",
+        "tried with one made-up row before the start: the model's predict returned 0 results for 1",
         "one result for each row",
     )
 

@@ -166,6 +166,14 @@ def test_a_disk_that_is_full_for_a_while_costs_time_only(layout, monkeypatch, ca
     assert "answers again after" in ended
 
 
+def test_of_dead_letters_their_own_folder_is_named(layout, monkeypatch, caplog):
+    """It may be on another disk than the predictions."""
+    BrokenDisk(monkeypatch, "move", 1)
+    Writer(layout, "dead_lettered").bundle(dead_letters(a=[1]))
+    began = caplog.records[0].getMessage()
+    assert began.startswith(f"writing to {layout.dead_letter_path} does not answer, retrying: [")
+
+
 class ServiceUnavailable(Exception):
     """Errors of Google's, Amazon's and Microsoft's libraries are plain exceptions."""
 
