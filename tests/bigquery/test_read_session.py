@@ -46,7 +46,7 @@ def test_a_session_is_asked_for_with_columns_and_filter(double):
     assert list(request.read_session.read_options.selected_fields) == ["amount", "order_id"]
     assert request.read_session.read_options.row_restriction == "amount > 1"
     assert double.metadata[0]["x-goog-request-params"] == (
-        "read_session.table=projects%2Fp-1%2Fdatasets%2Fsales%2Ftables%2Forders"
+        "read_session.table=projects/p-1/datasets/sales/tables/orders"
     )
     assert len(session.streams) == 2
     assert session.num_bytes > 0

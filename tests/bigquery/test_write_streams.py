@@ -32,10 +32,10 @@ def double(service):
     return service
 
 
-def filled(*numbers):
+def filled(*numbers, table=TABLE):
     """A stream with these rows."""
-    stream = create_stream(TABLE)
-    appender = Appender(TABLE, stream, offsets=True, retry_secs=5, on_accepted=lambda rows: None)
+    stream = create_stream(table)
+    appender = Appender(table, stream, offsets=True, retry_secs=5, on_accepted=lambda rows: None)
     rows = pa.record_batch({"x": list(numbers)})
     appender.append(rows, rows)
     appender.flush()
@@ -43,8 +43,8 @@ def filled(*numbers):
     return stream
 
 
-def read(double):
-    table = double.table(TABLE.path)
+def read(double, table=TABLE):
+    table = double.table(table.path)
     return table.column("x").to_pylist() if table.num_columns else []
 
 
@@ -56,6 +56,18 @@ def test_rows_can_be_read_once_their_stream_is_committed(double):
     commit_streams(TABLE, [one, two])
     assert read(double) == [1, 2, 3]
     assert double.commits == [[one, two]]
+
+
+def test_a_table_may_have_a_name_of_any_script(double):
+    table = TableName.parse("p.d.größe 1")
+    stream = filled(1, 2, table=table)
+    seal_streams({stream: 2})
+    commit_streams(table, [stream])
+    assert read(double, table) == [1, 2]
+    named = "projects/p/datasets/d/tables/gr%C3%B6%C3%9Fe%201"  # metadata are ASCII
+    assert double.routes == {
+        *(f"parent={named}", f"write_stream={named}/streams/s0", f"name={named}/streams/s0")
+    }
 
 
 def test_no_streams_are_no_commit(double):

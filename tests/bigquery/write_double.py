@@ -88,6 +88,7 @@ class WriteDouble:
         commit_code: what a second commit of a stream is refused with.
         requests: (stream, offset, rows, bytes, whether it had a schema) of each request.
         commits: the streams of each commit that was tried.
+        routes: the metadata that routes calls.
     """
 
     def __init__(self) -> None:
@@ -120,6 +121,7 @@ class WriteDouble:
         self.requests: list[tuple[str, int | None, int, int, bool]] = []
         self.commits: list[list[str]] = []
         self.connections = 0
+        self.routes: set[str] = set()
 
     def stop(self) -> None:
         self._ended.set()
@@ -157,6 +159,7 @@ class WriteDouble:
 
     def _with_faults(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
+            self._note_route(context)
             waiting = self.call_faults[name]
             status, done = waiting.popleft() if waiting else (Status.OK, True)
             answer = method(request, context) if done else None
@@ -216,6 +219,7 @@ class WriteDouble:
         with self._lock:
             self.connections += 1
             self.open_connections += 1
+        self._note_route(context)
         context.add_callback(self._ended_connection)
         schema: pa.Schema | None = None
         for data in requests:
@@ -230,6 +234,9 @@ class WriteDouble:
             if self.forgets_schema and answer.error.code:
                 schema = None
             yield answer
+
+    def _note_route(self, context: grpc.ServicerContext) -> None:
+        self.routes.add(str(dict(context.invocation_metadata())["x-goog-request-params"]))
 
     def _ended_connection(self) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 from google.cloud.bigquery_storage_v1 import types
 
-from .storage_channel import storage_channel
+from .storage_channel import routed, storage_channel
 
 _METHOD = "/google.cloud.bigquery.storage.v1.BigQueryWrite/AppendRows"
 _END_SECS = 1.0  # a server ends a call at once when no request will come any more
@@ -34,10 +34,8 @@ class AppendConnection:
             request_serializer=None,  # they are bytes already
             response_deserializer=types.AppendRowsResponse.pb().FromString,
         )
-        self._call = append(
-            iter(self._requests.get, None),
-            metadata=(("x-goog-request-params", f"write_stream={stream}"),),
-        )
+        requests = iter(self._requests.get, None)
+        self._call = append(requests, metadata=routed("write_stream", stream))
         self._thread = threading.Thread(target=self._read, name="scoreline-append", daemon=True)
         self._thread.start()
 

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote
 
 import grpc
 import pyarrow as pa
@@ -17,7 +16,7 @@ from google.cloud.bigquery_storage_v1 import types
 from .credentials import charged_project
 from .errors import BigQueryError, explain, in_words
 from .names import TableName
-from .storage_channel import storage_channel
+from .storage_channel import routed, storage_channel
 
 _SERVICE: Final = "/google.cloud.bigquery.storage.v1.BigQueryRead"
 _CREATE_SECS: Final = 120.0  # the service plans the streams meanwhile
@@ -110,7 +109,7 @@ def _created(request: Any, table: TableName) -> Any:
         request_serializer=_CreateRequest.SerializeToString,
         response_deserializer=_Session.FromString,
     )
-    metadata = _routed("read_session.table", table.path)
+    metadata = routed("read_session.table", table.path)
     patience = _Patience(_CREATE_SECS)
     while True:
         try:
@@ -184,7 +183,7 @@ def _responses(stream: str, offset: int, stall_secs: float) -> Generator[Any, No
         response_deserializer=_RowsResponse.FromString,
     )
     request = _RowsRequest(read_stream=stream, offset=offset)
-    call = read(request, metadata=_routed("read_stream", stream))
+    call = read(request, metadata=routed("read_stream", stream))
     watch = _Watch(call, stall_secs)
     try:
         while True:
@@ -254,7 +253,3 @@ class _Patience:
         time.sleep(self._pause * random.uniform(0.5, 1.0))
         self._pause = min(2 * self._pause, _MAX_PAUSE_SECS)
         return True
-
-
-def _routed(key: str, value: str) -> tuple[tuple[str, str], ...]:
-    return (("x-goog-request-params", f"{key}={quote(value, safe='')}"),)

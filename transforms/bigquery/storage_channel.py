@@ -1,6 +1,7 @@
 """The channel to BigQuery's Storage API, one for each process."""
 
 from functools import lru_cache
+from urllib.parse import quote
 
 import grpc
 from google.api_core import grpc_helpers
@@ -38,3 +39,12 @@ def storage_channel() -> grpc.Channel:
         options=_OPTIONS,
     )
     return channel
+
+
+def routed(key: str, value: str) -> tuple[tuple[str, str], ...]:
+    """The metadata that routes a call to where its table is: in ASCII, which names need not be.
+
+    >>> routed("parent", "projects/p/datasets/ml/tables/größe")
+    (('x-goog-request-params', 'parent=projects/p/datasets/ml/tables/gr%C3%B6%C3%9Fe'),)
+    """
+    return (("x-goog-request-params", f"{key}={quote(value)}"),)

@@ -28,7 +28,7 @@ from ..trouble import Trouble
 from .append_failures import TRANSIENT
 from .errors import BigQueryError, explain, status_of
 from .names import TableName
-from .storage_channel import storage_channel
+from .storage_channel import routed, storage_channel
 
 MAX_STREAMS: Final = 10_000  # of a commit
 
@@ -179,11 +179,11 @@ def _call(
         request_serializer=lambda message: message.SerializeToString(),
         response_deserializer=answer.pb().FromString,
     )
-    routed = f"name={stream}" if stream else f"parent={request.parent}"
+    metadata = routed("name", stream) if stream else routed("parent", request.parent)
     trouble = Trouble(f"{method} of {table}")
     while True:
         try:
-            found = call(request, _CALL_SECS, (("x-goog-request-params", routed),))
+            found = call(request, _CALL_SECS, metadata)
         except grpc.RpcError as error:
             _wait(error, method, table, trouble, retry_secs)
         else:
