@@ -177,7 +177,7 @@ def _avro_field(field: pa.Field, parent: str, path: str) -> dict[str, Any]:
             f"Avro does not allow the column name {path!r}: a name holds only letters, digits and "
             "_ and starts with no digit. Rename the column, or write another format."
         )
-    return {"name": field.name, "type": _nullable(field, f"{parent}_{field.name}", path)}
+    return {"name": field.name, "type": _nullable(field, f"{parent}.{field.name}", path)}
 
 
 def _nullable(field: pa.Field, name: str, path: str) -> Any:

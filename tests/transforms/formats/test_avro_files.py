@@ -250,6 +250,19 @@ def test_writer_refuses() -> None:
         writer.write(pa.record_batch({"a": [1, None]}))
 
 
+def test_nested_records_whose_names_look_alike() -> None:
+    batch = pa.record_batch(
+        {
+            "p_q": pa.array([{"c": 1}]),
+            "p": pa.array([{"q": {"c": "x"}}]),
+            "Row": pa.array([{"Row": {"p_q": 0.5}}]),
+        }
+    )
+    data = written(batch)
+    assert read(data).to_pylist() == batch.to_pylist()
+    assert list(fastavro.reader(io.BytesIO(data))) == batch.to_pylist()
+
+
 def test_no_rows() -> None:
     empty = pa.record_batch({"x": pa.array([], pa.float64())})
     assert list(read_avro_batches(io.BytesIO(written(empty)), 10)) == []
