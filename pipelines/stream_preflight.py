@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from scoreline.models.contract import Contract
+from scoreline.models.contract import Contract, is_text
 from scoreline.models.handler import ColumnarModelHandler
 from scoreline.models.model import Model
 from scoreline.models.tensors import loose_type
@@ -86,6 +86,7 @@ def check_stream(
     contract = contract_of(job, model)
     payload, untyped = _payload_schema(job, contract)
     schema = _with_message_columns(payload, spec)
+    _check_id(spec.deduplicate_by, schema)
     # By default what the model and the job name: nobody knows what else messages hold.
     keeps = tuple(tuple(schema.names) if sink.keep is None else sink.keep for sink in job.sinks)
     handler = handler_of(job, model)
@@ -171,6 +172,18 @@ def _with_message_columns(payload: pa.Schema, spec: SourceSpec) -> pa.Schema:
             "(source.rename), or give the id or the time another name."
         )
     return pa.schema([*payload, *(pa.field(name, type_) for name, type_ in added)])
+
+
+def _check_id(name: str | None, schema: pa.Schema) -> None:
+    """Raises UsageError unless ids can be remembered as text, whatever bytes they hold."""
+    if name is None or name not in schema.names:  # the message's own id
+        return
+    type_ = schema.field(name).type
+    if not (is_text(type_) or pa.types.is_primitive(type_) or pa.types.is_decimal(type_)):
+        raise UsageError(
+            f"--deduplicate-by {name} (source.deduplicate_by): expected a column of text, numbers "
+            f"or times, got {type_}. Name another one, or message_id."
+        )
 
 
 def _kept(job: Job, keeps: tuple[tuple[str, ...], ...]) -> Job:

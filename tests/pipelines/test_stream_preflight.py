@@ -200,6 +200,21 @@ def test_an_avro_schema_says_the_types(
     assert prepared.schema.names == ["a", "b", "c", "tx", "list", "old"]
 
 
+@pytest.mark.parametrize("type_", [{"type": "array", "items": "int"}, "bytes"])
+def test_what_is_no_id(
+    refusal: Any, prepare: Any, tmp_path_factory: pytest.TempPathFactory, type_: Any
+) -> None:
+    path = tmp_path_factory.mktemp("avro") / "schema.avsc"
+    tenth = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 1}
+    more = [{"name": "parts", "type": type_}, {"name": "tx", "type": tenth}]
+    path.write_text(json.dumps(AVRO | {"fields": [*FIELDS, *more]}))
+    source = {"format": "avro", "avro_schema": str(path)}
+    said = refusal(deduplicate_by="parts", **source)
+    assert said.startswith("--deduplicate-by parts (source.deduplicate_by): expected a column of")
+    for name in ("tx", "message_id"):
+        assert prepare(deduplicate_by=name, **source)
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
