@@ -86,6 +86,8 @@ def _messages(flags: dict[str, Any], subscription: str) -> dict[str, Any]:
         raise UsageError("--input: a subscription is the only input; score the others apart")
     _refuse(flags, _OF_STORED, "--input names a subscription", "reads stored data")
     _refuse(flags, _OF_TABLES, "--input names a subscription", "reads a table")
+    if not flags["deduplicate_by"]:
+        _refuse(flags, ("deduplicate_secs",), "--deduplicate-by is missing", "drops duplicates")
     return {
         "type": "pubsub",
         "subscription": subscription,

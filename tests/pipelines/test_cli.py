@@ -78,6 +78,7 @@ MESSAGES_ONLY = "--input names files; {} is for what reads a subscription"
         (IN, ["--types", "a=text"], "source.types: expected one of string, int64"),
         (IN, ["--flush-secs", "0"], "--flush-secs: expected seconds, more than 0, got '0'"),
         (IN, ["--flush-secs", "inf"], "--flush-secs: expected seconds, more than 0, got 'inf'"),
+        (IN, ["--deduplicate-secs", "5"], "--deduplicate-secs: --deduplicate-by is missing; "),
         (IN, ["--pull-threads", "0"], "--pull-threads: expected a whole number from 1 on, got"),
         (IN, ["--metrics-port", "99999"], "--metrics-port: expected a port from 0 to 65535"),
         (f"{IN}/x", [], "source.subscription: expected projects/PROJECT/subscriptions/NAME, got"),
