@@ -12,6 +12,7 @@ from scoreline.models.contract import Contract
 from scoreline.models.errors import ContractError
 from scoreline.models.numeric import as_numbers
 from scoreline.models.reserved import PREFIX
+from scoreline.transforms.bigquery.credentials import check_emulators
 from scoreline.transforms.bigquery.errors import BigQueryError
 from scoreline.transforms.bigquery.names import TableName
 from scoreline.transforms.bigquery_input import (
@@ -103,6 +104,7 @@ def _seen(schema: pa.Schema, file_names: dict[str, str]) -> tuple[pa.Schema, tup
 
 def _inspect_table(source: BigQuerySource) -> Input:
     with asked(f"--input bq://{source.table}" if source.table else "source.query"):
+        check_emulators()
         if source.table is not None:
             info = inspect_table(TableName.parse(source.table), source.row_filter)
         else:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
+from scoreline.transforms.bigquery.credentials import check_emulators
 from scoreline.transforms.bigquery.errors import BigQueryError
 from scoreline.transforms.bigquery.names import TableName, temporary_table
 from scoreline.transforms.bigquery.table_fit import new_columns
@@ -65,10 +66,12 @@ def find_targets(job: Job, schemas: Sequence[pa.Schema]) -> tuple[Target, ...]:
     for number, (sink, schema) in enumerate(zip(job.sinks, schemas, strict=True)):
         if isinstance(sink, BigQuerySink):
             with asked(f"--output {sink.path}"):
+                check_emulators()
                 targets.append(_sink_target(sink, schema, number))
     rejected = dead_letters_table(job)
     if rejected is not None:
         with asked(f"--dead-letters {rejected.output}"):
+            check_emulators()
             targets.append(_target(rejected.table, DEAD_LETTER_SCHEMA, CreateSpec(), allow=False))
     return tuple(targets)
 

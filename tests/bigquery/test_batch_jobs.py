@@ -235,6 +235,22 @@ def test_dead_letters_that_do_not_fit_their_table_need_another_one(
     assert ended.err.endswith("What to do: name a new table, or one that has these columns.\n")
 
 
+@pytest.mark.parametrize("place", ["input", "output"])
+def test_a_job_is_not_divided_between_an_emulator_and_the_service(
+    bq: BigQueryEmulator,
+    dataset: str,
+    score: Score,
+    workdir: Path,
+    place: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write(workdir / "in.parquet", numbers(10))
+    monkeypatch.delenv("BIGQUERY_STORAGE_EMULATOR_HOST")
+    ended = score(**{place: f"bq://{dataset}.orders"})
+    assert ended.code == 2
+    assert f"--{place} bq://{dataset}.orders: BIGQUERY_EMULATOR_HOST names an emul" in ended.err
+
+
 def test_a_table_that_differs_is_refused_and_a_new_column_only_added_when_asked(
     bq: BigQueryEmulator, dataset: str, score: Score, workdir: Path
 ) -> None:

@@ -20,6 +20,8 @@ import google.auth
 from google.auth import impersonated_credentials
 from google.auth.credentials import AnonymousCredentials, Credentials
 
+from .errors import BigQueryError
+
 REST_EMULATOR = "BIGQUERY_EMULATOR_HOST"
 STORAGE_EMULATOR = "BIGQUERY_STORAGE_EMULATOR_HOST"
 IMPERSONATE = "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT"
@@ -91,9 +93,26 @@ def _impersonated(source: Credentials, account: str) -> Credentials:
 
 def emulator() -> str | None:
     """The address of an emulator's REST interface, with its scheme; None for the service itself."""
-    return os.environ.get(REST_EMULATOR) or None
+    address = os.environ.get(REST_EMULATOR) or None
+    return f"http://{address}" if address and "://" not in address else address
 
 
 def storage_emulator() -> str | None:
     """Host and port of an emulator's Storage API; None for the service itself."""
     return os.environ.get(STORAGE_EMULATOR) or None
+
+
+def check_emulators() -> None:
+    """Checks that both interfaces are an emulator's, or none: half a job would go to the service.
+
+    Raises:
+        BigQueryError: only one is.
+    """
+    named = {REST_EMULATOR: emulator(), STORAGE_EMULATOR: storage_emulator()}
+    missing = [name for name, address in named.items() if not address]
+    if len(missing) == 1:
+        (other,) = named.keys() - set(missing)
+        raise BigQueryError(
+            f"{other} names an emulator of BigQuery, and {missing[0]} does not: set both, or none "
+            "for the service itself"
+        )

@@ -9,6 +9,7 @@ from google.auth.exceptions import DefaultCredentialsError
 from google.oauth2 import service_account
 
 from scoreline.transforms.bigquery import credentials
+from scoreline.transforms.bigquery.errors import BigQueryError
 
 ACCOUNT = "scorer@own-project.iam.gserviceaccount.com"
 VARIABLES = (
@@ -108,3 +109,21 @@ def test_a_variable_that_is_empty_says_nothing(file, monkeypatch):
     assert credentials.emulator() is None
     assert isinstance(credentials.of()[0], service_account.Credentials)
     assert credentials.charged_project("tables-project") == "own-project"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9050", "http://127.0.0.1:9050"])
+def test_an_emulator_may_be_named_without_its_scheme(monkeypatch, address):
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", address)
+    assert credentials.emulator() == "http://127.0.0.1:9050"
+
+
+@pytest.mark.parametrize("named", VARIABLES[:2])
+def test_half_an_emulator_is_refused(monkeypatch, named):
+    credentials.check_emulators()
+    monkeypatch.setenv(named, "127.0.0.1:1")
+    (other,) = {*VARIABLES[:2]} - {named}
+    said = f"^{named} names an emulator of BigQuery, and {other} does not: set both, or none"
+    with pytest.raises(BigQueryError, match=said):
+        credentials.check_emulators()
+    monkeypatch.setenv(other, "127.0.0.1:2")
+    credentials.check_emulators()
