@@ -1,17 +1,21 @@
 """Reads files into batches with row identity."""
 
 from collections.abc import Iterator, Mapping
+from itertools import count, groupby
 from typing import Final, Literal
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.typehints.decorators import no_annotations
 
-from scoreline.models.reserved import REJECTED_KEY, metadata_of
+from scoreline.models.reserved import OFFSET_KEY, POSITION, REJECTED_KEY, metadata_of
 
 from .dead_letters import Reasons, raw_dead_letters
 from .file_formats import FileFormat, format_of, inspector
 from .formats.csv_dialect import CsvDialect
+from .identity import source_of
 from .match_files import match_files
 from .metrics import RowCounter
 from .outcome import DEAD_LETTERS, TaggedDeadLetters
@@ -171,15 +175,41 @@ def _tagged_receipt(receipt: Receipt) -> _TaggedReceipt:
 
 
 def _up_to(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:
-    left = limit
-    for batch in batches:
-        if left is None:
-            yield batch
-            continue
-        yield batch.slice(0, left)
-        left -= min(left, batch.num_rows)
-        if left == 0:
+    """The first rows, as they stand in the file: a block's malformed records come behind its rows.
+
+    >>> rows = [pa.record_batch({"x": [1, 2]}), pa.record_batch({"x": [3, 4]})]
+    >>> [batch.num_rows for batch in _up_to(iter(rows), 3)]
+    [2, 1]
+    """
+    if limit is None:
+        yield from batches
+        return
+    for _, block in groupby(batches, _BlockKey()):
+        parts = list(block)
+        first = _first_of_block(parts, limit)
+        yield from first
+        limit -= sum(part.num_rows for part in first)
+        if limit == 0:
             return
+
+
+class _BlockKey:
+    """Tells the blocks of text apart; batches of other files are blocks of their own."""
+
+    def __init__(self) -> None:
+        self._others = count()
+
+    def __call__(self, batch: pa.RecordBatch) -> tuple[str, str | int]:
+        return source_of(batch), metadata_of(batch, OFFSET_KEY) or next(self._others)
+
+
+def _first_of_block(parts: list[pa.RecordBatch], limit: int) -> list[pa.RecordBatch]:
+    if len(parts) == 1:
+        return [parts[0].slice(0, limit)]
+    ordinals = np.sort(np.concatenate([part.column(POSITION).to_numpy() for part in parts]))
+    last = ordinals[min(limit, len(ordinals)) - 1]
+    kept = [part.filter(pc.less_equal(part.column(POSITION), last)) for part in parts]
+    return [part for part in kept if part.num_rows]
 
 
 def _renamed(batch: pa.RecordBatch, rename: Mapping[str, str]) -> pa.RecordBatch:

@@ -154,6 +154,15 @@ def test_no_more_rows_than_the_limit_are_read(folder, limit):
     assert all(batch.num_rows for batch in batches + letters)
 
 
+def test_malformed_records_among_the_first_rows_count(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n1,1\n2\n3,3\n4\n5,5\n6,6\n")
+    [split] = splits_of(tmp_path / "a.csv")
+    batches, letters, receipt = run(_ReadFn(None, {}, 3, "run"), split)
+    assert [x for batch in batches for x in batch.column("x").to_pylist()] == [1, 3]
+    assert [letter["payload"] for batch in letters for letter in batch.to_pylist()] == [b"2"]
+    assert receipt.rows == 3
+
+
 def test_a_limit_over_several_batches(tmp_path, monkeypatch):
     monkeypatch.setattr(text_files, "_RANGE_BYTES", 30)
     (tmp_path / "a.csv").write_text("x\n" + "".join(f"{n}\n" for n in range(100)))
