@@ -16,8 +16,8 @@ PACKAGE_DIRS = {f"scoreline.{folder.replace('/', '.')}": folder for folder in SU
 EXTRAS = {
     "aws": ["apache-beam[aws]>=2.77,<2.78"],
     "bench": ["matplotlib>=3.8"],
-    "catboost": ["catboost>=1.2,<2"],
-    "lightgbm": ["lightgbm>=4.5,<5"],
+    "catboost": ["catboost>=1.2.8,<2"],
+    "lightgbm": ["lightgbm>=4.7,<5"],
     "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
     "skops": ["skops>=0.13,<1"],
     "xgboost": ["xgboost>=3.1.1,<4"],
