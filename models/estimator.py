@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from .artifact import Artifact
+from .booster_categories import learned_categories
 from .contract import Contract
 from .errors import ContractError, ModelError
 from .estimator_contract import contract_of
@@ -28,6 +29,7 @@ class EstimatorModel:
         self.info = info
         self.contract = contract
         self.outputs = outputs
+        self._categories = learned_categories(estimator, contract.names)
         self._labels = {output: _labels(estimator, output) for output in outputs}
         # We match the columns by name ourselves: the model may see them with names or without.
         for message in ("X does not have valid feature names", "X has feature names, but"):
@@ -60,7 +62,7 @@ class EstimatorModel:
 
     def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Turns the contract's columns of a batch into the asked outputs."""
-        model_input = to_model_input(batch, self.contract)
+        model_input = to_model_input(self._categories.encode(batch), self.contract)
         columns: dict[str, pa.Array] = {}
         for output in self.outputs:
             result = getattr(self.estimator, output)(model_input)

@@ -8,6 +8,7 @@ it becomes a dead letter there: slower, but no row is lost that the model could 
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .booster_categories import learned_categories
 from .contract import Contract, Feature, Kind, Layout
 from .errors import ContractError
 from .estimator_categories import known_values
@@ -99,11 +100,23 @@ def contract_of(estimator: Any, features: tuple[str, ...] | None, model_name: st
     chosen = [policies.get(name, _UNKNOWN) for name in names]
     if layout == "matrix":
         chosen = [replace(policy, kind="number") for policy in chosen]
-    known = known_values(estimator, trained or names) if layout == "frame" else {}
     pairs = zip(names, chosen, strict=True)
-    return Contract(
-        tuple(replace(_feature(name, policy), known=known.get(name)) for name, policy in pairs),
-        layout,
+    features_of = tuple(_feature(name, policy) for name, policy in pairs)
+    if layout == "frame":
+        features_of = _with_categories(estimator, trained or names, features_of)
+    return Contract(features_of, layout)
+
+
+def _with_categories(
+    estimator: Any, trained: tuple[str, ...], features: tuple[Feature, ...]
+) -> tuple[Feature, ...]:
+    """The features with what the model knows of those that are categories."""
+    learned = learned_categories(estimator, trained)
+    known = known_values(estimator, trained) | learned.known()
+    examples = learned.examples()
+    return tuple(
+        replace(feature, known=known.get(feature.name), example=examples.get(feature.name))
+        for feature in features
     )
 
 

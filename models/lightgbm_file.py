@@ -78,7 +78,7 @@ def read_lightgbm_file(artifact: Artifact) -> LightGBMFile:
         ModelError: the file is damaged or cut short.
     """
     try:
-        return _read(artifact.data.decode())
+        return read_lightgbm_text(artifact.data.decode())
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(
             f"cannot read model {artifact.uri}: {type(error).__name__}: {error}. It starts as a "
@@ -86,7 +86,12 @@ def read_lightgbm_file(artifact: Artifact) -> LightGBMFile:
         ) from error
 
 
-def _read(text: str) -> LightGBMFile:
+def read_lightgbm_text(text: str) -> LightGBMFile:
+    """Reads what stands in a text that LightGBM made.
+
+    Raises:
+        ValueError, KeyError, TypeError, RecursionError: it is damaged or cut short.
+    """
     if "\0" in text:  # where text ends for a part of LightGBM
         raise ValueError("a zero byte")
     _check_parameters(text)

@@ -134,7 +134,7 @@ def _open(
     try:
         predictor.load_model(bytearray(artifact.data))
         booster = predictor if file.wrapper is None else predictor.get_booster()
-        return predictor, {} if file.is_linear else _categories(booster, names)
+        return predictor, {} if file.is_linear else xgboost_categories(booster, names)
     except Exception as error:  # whatever the file's content provokes
         raise ModelError(
             f"cannot load model {artifact.uri}: {type(error).__name__}: {_first_line(error)}. The "
@@ -148,7 +148,7 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), "")
 
 
-def _categories(booster: Any, names: tuple[str, ...]) -> dict[str, pa.Array]:
+def xgboost_categories(booster: Any, names: tuple[str, ...]) -> dict[str, pa.Array]:
     """The categories that the model learned, for each feature that has some."""
     learned = booster.get_categories(export_to_arrow=True)
     if learned.empty():
