@@ -5,6 +5,7 @@ the redelivery after a failure look like a duplicate, which would be acknowledge
 Nor is the id of a row that became a dead letter: what is corrected and sent again has that id, too.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Iterator, Set
@@ -21,6 +22,9 @@ from .identity import positions
 from .telemetry import TELEMETRY
 
 MESSAGE_ID: Final = "message_id"
+
+_LOGGER = logging.getLogger(__name__)
+_ROWS_TO_JUDGE: Final = 1_000  # if so many, the first ones, have no id, its name is likely wrong
 
 
 class Window:
@@ -98,6 +102,7 @@ class _DeduplicateFn(beam.DoFn):
         self._max_ids = max_ids
         self._window: Window | None = None
         self._bundle: dict[str, str | None] = {}  # each new id, and the position of its row
+        self._rows_without: int | None = 0  # from the start on; None once that is settled
 
     def setup(self) -> None:
         self._window = Window(self._window_secs, self._max_ids)
@@ -117,13 +122,31 @@ class _DeduplicateFn(beam.DoFn):
         if not self._bundle:
             window, ids = self._window, self._bundle
             finalizer.register(lambda: window.remember(ids.keys()))
-        fresh = self._fresh(_keys(batch, self._by), positions(batch))
+        keys = _keys(batch, self._by)
+        if self._rows_without is not None:
+            self._look_for_ids(keys)
+        fresh = self._fresh(keys, positions(batch))
         if fresh.all():
             yield batch
             return
         TELEMETRY.count("deduplicated", int((~fresh).sum()))
         if fresh.any():
             yield batch.filter(pa.array(fresh))
+
+    def _look_for_ids(self, keys: list[str | None]) -> None:
+        """Says so, once, if no row has had an id: messages do not tell their columns before."""
+        assert self._rows_without is not None
+        self._rows_without += len(keys)
+        if any(key is not None for key in keys):
+            self._rows_without = None
+        elif self._rows_without >= _ROWS_TO_JUDGE:
+            _LOGGER.warning(
+                "deduplicate_by %r: none of the first %d rows has a value there, so nothing is "
+                "dropped; is that the name of the column?",
+                self._by,
+                self._rows_without,
+            )
+            self._rows_without = None
 
     def _fresh(self, keys: list[str | None], positions: pa.Array) -> np.ndarray:
         """Which rows have an id that was not seen, in the window or in this bundle."""

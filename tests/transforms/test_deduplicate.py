@@ -140,6 +140,25 @@ def test_a_row_without_an_id_is_never_dropped():
     assert stream.bundle(scored(k=pa.nulls(1, pa.string()), a=[5])) == [5]
 
 
+def test_a_column_that_no_row_has_is_told_once(caplog):
+    stream = Stream(by="tx_di")
+    nulls = scored(a=[1] * 400, tx_di=[None] * 400)
+    for _ in range(4):
+        assert len(stream.bundle(nulls)) == 400
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "deduplicate_by 'tx_di': none of the first 1200 rows has a value there, so nothing is "
+        "dropped; is that the name of the column?"
+    )
+
+
+def test_a_column_that_some_rows_have_is_not_told_of(caplog):
+    stream = Stream(by="tx")
+    stream.bundle(scored(a=[1], tx=["x"]))
+    stream.bundle(scored(a=[1] * 2_000, tx=[None] * 2_000))
+    assert caplog.records == []
+
+
 def test_a_column_of_the_name_message_id_is_taken_before_the_queues_own():
     assert Stream().bundle(scored(a=[1, 2], message_id=["m", "m"])) == [1]
 
