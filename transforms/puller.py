@@ -22,7 +22,7 @@ _MAX_PULL = 1_000  # messages of one request: the service's own limit
 _PULL_SECS = 10.0
 _LAST_PULLS_SECS = 1.0  # what calls in flight get to return: a cancelled one may have leased
 _FIRST_PULL = 100  # messages of a request before anybody has said how many a batch may have
-_MANY = 100  # messages: so many have come at once only if they, or the reader, were late
+_MANY = 100  # messages of a pull: no more than so many come at once unless they have waited
 _GATHERED = 2_000  # messages that are worth a wait: a batch costs some ms whatever it holds
 _GATHER_SECS = 0.02  # the wait, well below any latency that is wanted
 _MAX_QUEUE = 4_000  # messages that wait for the reader; more would only wait, leased
@@ -93,7 +93,8 @@ class Puller:
     def take(self, max_messages: int, until: float) -> list[Pulled]:
         """What has come, at most so many messages but at least one pull; waits for the first.
 
-        Of a backlog it waits a little for more: where many have come already.
+        Of a backlog it waits a little for more: where something waited already, or one pull alone
+        has brought many.
 
         Args:
             max_messages: of all pulls together, if they are several; later pulls ask for no more,
@@ -103,9 +104,11 @@ class Puller:
         taken: list[Pulled] = []
         with self._changed:
             self._wanted = max_messages
+            was_waiting = bool(self._queue)
             timeout_secs = max(0.0, until - time.monotonic())
             self._changed.wait_for(lambda: self._queue or self._stopped, timeout_secs)
-            if self._messages >= _MANY:  # a backlog: larger batches cost less a row
+            is_many = bool(self._queue) and len(self._queue[0]) >= _MANY
+            if was_waiting or is_many:  # a backlog: larger batches cost less a row
                 wanted = min(max_messages, _GATHERED, self._max_messages // 4)
                 self._changed.wait_for(
                     lambda: self._messages >= wanted or self._stopped,
