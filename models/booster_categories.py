@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from .category_codes import category_codes
+from .category_codes import category_codes, known_codes
 from .contract import Known, is_text
 from .estimator_parts import steps_of
 from .lightgbm_file import read_lightgbm_text
 from .xgboost_file import CATEGORICAL
-from .xgboost_model import xgboost_categories
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,10 @@ class LearnedCategories:
         return batch
 
     def _encode(self, name: str, column: pa.Array, values: pa.Array) -> pa.Array:
-        codes, unknown = category_codes(column, values)
-        if self.refuses_unknown and unknown.any():
-            value = column[int(np.flatnonzero(unknown)[0])].as_py()
-            raise ValueError(f"column {name!r}: the model has never seen the category {value!r}")
+        if self.refuses_unknown:
+            codes = known_codes(name, column, values)
+        else:
+            codes, _ = category_codes(column, values)
         return pa.DictionaryArray.from_arrays(codes.cast(pa.int32()), values)
 
 
@@ -91,13 +89,18 @@ def learned_categories(estimator: Any, names: tuple[str, ...]) -> LearnedCategor
 def _of_lightgbm(booster: Any, names: tuple[str, ...]) -> dict[str, pa.Array]:
     if not booster.pandas_categorical:
         return {}
-    file = read_lightgbm_text(booster.model_to_string(num_iteration=1))
-    if len(file.categories) != len(file.categorical):
-        return {}
-    columns = [names[number] for number in file.categorical]
-    return dict(zip(columns, file.categories, strict=True))
+    return read_lightgbm_text(booster.model_to_string(num_iteration=1)).categories_of(names)
 
 
 def _of_xgboost(booster: Any, names: tuple[str, ...]) -> dict[str, pa.Array]:
     has_some = CATEGORICAL in (booster.feature_types or ())
     return xgboost_categories(booster, names) if has_some else {}
+
+
+def xgboost_categories(booster: Any, names: tuple[str, ...]) -> dict[str, pa.Array]:
+    """The categories that the model learned, for each feature that has some."""
+    learned = booster.get_categories(export_to_arrow=True)
+    if learned.empty():
+        return {}
+    pairs = zip(names, learned.to_arrow(), strict=True)
+    return {name: values for name, (_, values) in pairs if values is not None}

@@ -35,6 +35,19 @@ def category_codes(column: pa.Array, categories: pa.Array) -> tuple[pa.Array, np
     return codes.cast(pa.float32()), unknown.to_numpy(zero_copy_only=False)
 
 
+def known_codes(name: str, column: pa.Array, categories: pa.Array) -> pa.Array:
+    """The codes of a column of which the model refuses what it never saw.
+
+    Raises:
+        ValueError: there is such a value.
+    """
+    codes, unknown = category_codes(column, categories)
+    if unknown.any():
+        value = column[int(np.flatnonzero(unknown)[0])].as_py()
+        raise ValueError(f"column {name!r}: the model has never seen the category {value!r}")
+    return codes
+
+
 def _comparable(values: pa.Array, categories: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Both as text, or both as numbers: 1, 1.0 and true are one category, as for pandas."""
     common = pa.string() if is_text(categories.type) else pa.float64()

@@ -63,6 +63,17 @@ class LightGBMFile:
             return ("predict", "predict_proba", "raw_score")
         return ("predict", "raw_score")
 
+    def categories_of(self, names: tuple[str, ...]) -> dict[str, pa.Array]:
+        """The categories of each column that has some; none where nobody can tell which these are.
+
+        A frame's ordered category is trained as a number, and a column of whole numbers may be
+        trained as a category. So the file tells only if it has as many of both.
+        """
+        if len(self.categories) != len(self.categorical):
+            return {}
+        columns = [names[number] for number in self.categorical]
+        return dict(zip(columns, self.categories, strict=True))
+
     @property
     def classes(self) -> tuple[str, ...] | None:
         """The classes by number: LightGBM keeps no names of them."""

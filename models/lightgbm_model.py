@@ -120,15 +120,9 @@ class _Categories:
 
     @classmethod
     def of(cls, file: LightGBMFile, names: tuple[str, ...]) -> "_Categories":
-        """The categories in a file.
-
-        A frame's ordered category is trained as a number, and a column of whole numbers may be
-        trained as a category. So the file tells only if it has as many of both.
-        """
-        if len(file.categories) != len(file.categorical):
-            return cls({}, file.categories)
-        categorical = [names[index] for index in file.categorical]
-        return cls(dict(zip(categorical, file.categories, strict=True)), ())
+        """The categories in a file."""
+        by_name = file.categories_of(names)
+        return cls(by_name, () if by_name else file.categories)
 
     def encode(self, names: tuple[str, ...], columns: list[pa.Array]) -> list[pa.Array]:
         """Replaces categories by their codes."""

@@ -34,7 +34,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .artifact import Artifact
-from .category_codes import category_codes
+from .booster_categories import xgboost_categories
+from .category_codes import known_codes
 from .contract import Category, Contract, Feature, Kind, is_text
 from .errors import ModelError
 from .feature_names import named_features
@@ -114,11 +115,7 @@ class XGBoostModel:
         categories = self._categories.get(name)
         if categories is None:
             return column
-        codes, unknown = category_codes(column, categories)
-        if unknown.any():
-            value = column[int(np.flatnonzero(unknown)[0])].as_py()
-            raise ValueError(f"column {name!r}: the model has never seen the category {value!r}")
-        return codes
+        return known_codes(name, column, categories)
 
 
 def _open(
@@ -146,15 +143,6 @@ def _open(
 def _first_line(error: Exception) -> str:
     """XGBoost's messages go on with a stack trace of its machine code."""
     return next(iter(str(error).strip().splitlines()), "")
-
-
-def xgboost_categories(booster: Any, names: tuple[str, ...]) -> dict[str, pa.Array]:
-    """The categories that the model learned, for each feature that has some."""
-    learned = booster.get_categories(export_to_arrow=True)
-    if learned.empty():
-        return {}
-    pairs = zip(names, learned.to_arrow(), strict=True)
-    return {name: values for name, (_, values) in pairs if values is not None}
 
 
 def _category_notes(categories: dict[str, pa.Array]) -> tuple[str, ...]:
